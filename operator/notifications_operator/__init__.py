@@ -1,0 +1,1 @@
+"""Backstage's notification system for Kubernetes and GitOps."""

@@ -1,0 +1,228 @@
+"""The ``Notification`` custom resource (``crds/notifications.yaml`` is the source of truth)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from .conditions import Condition
+from .resource import GROUP, KubernetesModel, Resource, Time
+
+REDELIVER_ANNOTATION = f"{GROUP}/redeliver"
+"""A new value sends again to the failed and unknown; ``all:<value>`` sends to everyone."""
+
+REF_PATTERN = (
+    r"^[A-Za-z][A-Za-z0-9]{0,62}:"
+    r"([A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?/)?"
+    r"[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$"
+)
+"""An entity ref with its kind: ``kind:[namespace/]name`` (Backstage's catalog-model grammar)."""
+
+LINK_PATTERN = (
+    r"^([Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f/?#@\\]+([/?#][^\x00-\x20\x7f\\]*)?"
+    r"|/([^\x00-\x20\x7f/\\][^\x00-\x20\x7f\\]*)?"
+    r"|[^\x00-\x20\x7f/\\?#:]+([/?#][^\x00-\x20\x7f\\]*)?)$"
+)
+"""An http(s) URL with a host and without user-info, or a path under ``app.baseUrl``."""
+
+EntityRefText = Annotated[str, StringConstraints(max_length=256, pattern=REF_PATTERN)]
+ProcessorName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+
+
+class Severity(StrEnum):
+    """Severities, most severe first (upstream ``notificationSeverities``)."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+    @property
+    def rank(self) -> int:
+        """Position in the order, 0 being the most severe."""
+        return list(Severity).index(self)
+
+
+class Recipients(KubernetesModel):
+    """Whom a Notification is for: entities of the catalog, or everybody."""
+
+    type: Literal["entity", "broadcast"]
+    entity_ref: EntityRefText | None = None
+    entity_refs: list[EntityRefText] = Field(default_factory=list, max_length=1000)
+    exclude_entity_ref: EntityRefText | None = None
+    exclude_entity_refs: list[EntityRefText] = Field(default_factory=list, max_length=1000)
+
+    @property
+    def included(self) -> list[str]:
+        """All refs to resolve, singular field first."""
+        return ([self.entity_ref] if self.entity_ref else []) + self.entity_refs
+
+    @property
+    def excluded(self) -> list[str]:
+        """All refs to leave out, singular field first."""
+        return ([self.exclude_entity_ref] if self.exclude_entity_ref else []) + (
+            self.exclude_entity_refs
+        )
+
+    @model_validator(mode="after")
+    def _type_fits_refs(self) -> Self:
+        if self.type == "broadcast" and (self.included or self.excluded):
+            raise ValueError("a broadcast takes no entity refs; use type entity, or remove them")
+        if self.type == "entity" and not self.included:
+            raise ValueError("recipients of type entity need entityRef or entityRefs")
+        return self
+
+
+class Payload(KubernetesModel):
+    """What the Notification says (Backstage's ``NotificationPayload``)."""
+
+    title: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    description: Annotated[str, StringConstraints(max_length=32768)] | None = None
+    link: Annotated[str, StringConstraints(max_length=2048, pattern=LINK_PATTERN)] | None = None
+    severity: Severity = Severity.NORMAL
+    topic: Annotated[str, StringConstraints(max_length=255)] | None = None
+    scope: Annotated[str, StringConstraints(max_length=255)] | None = None
+    icon: Annotated[str, StringConstraints(max_length=255)] | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class NotificationSpec(KubernetesModel):
+    """The desired notification: the body of Backstage's ``POST /api/notifications`` and more."""
+
+    recipients: Recipients
+    payload: Payload
+    processors: list[ProcessorName] = Field(default_factory=list, max_length=32)
+    origin: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    suspend: bool = False
+    expires_at: Time | None = None
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2147483647)] | None = None
+
+
+class NotificationState(StrEnum):
+    """One word for a Notification; derived, the conditions are the contract."""
+
+    PENDING = "Pending"
+    DELIVERING = "Delivering"
+    DELIVERED = "Delivered"
+    PARTIALLY_DELIVERED = "PartiallyDelivered"
+    FAILED = "Failed"
+    SUSPENDED = "Suspended"
+    EXPIRED = "Expired"
+    NO_RECIPIENTS = "NoRecipients"
+
+
+class DeliveryState(StrEnum):
+    """Where one recipient's delivery stands."""
+
+    PENDING = "Pending"
+    CLAIMED = "Claimed"
+    SENT = "Sent"
+    RETRYING = "Retrying"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+    UNKNOWN = "Unknown"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing more happens to the row on its own."""
+        return self in _TERMINAL
+
+
+_TERMINAL = frozenset(
+    {DeliveryState.SENT, DeliveryState.FAILED, DeliveryState.SKIPPED, DeliveryState.UNKNOWN}
+)
+
+
+class Delivery(KubernetesModel):
+    """One row of the ledger: one recipient of one processor.
+
+    ``reason`` is a value of `Reason`; it is kept as text, because a status written by a newer
+    release must still be readable.
+    """
+
+    processor: str
+    recipient: str
+    state: DeliveryState
+    reason: str | None = None
+    message: str | None = None
+    code: int | None = None
+    enhanced_code: str | None = None
+    attempts: int = 0
+    revision: int = 1
+    holder: str | None = None
+    opened_time: Time | None = None
+    last_attempt_time: Time | None = None
+    next_attempt_time: Time | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies the row within its Notification."""
+        return (self.processor, self.recipient)
+
+
+class ProcessorSummary(KubernetesModel):
+    """How many deliveries of one processor are in each state."""
+
+    name: str
+    reason: str | None = None
+    message: str | None = None
+    total: int = 0
+    sent: int = 0
+    failed: int = 0
+    skipped: int = 0
+    retrying: int = 0
+    pending: int = 0
+    unknown: int = 0
+    next_attempt_time: Time | None = None
+
+
+class Unresolved(KubernetesModel):
+    """Refs that the catalog does not know: how many, and the first of them."""
+
+    count: int = 0
+    refs: list[str] = Field(default_factory=list)
+
+
+class RecipientsStatus(KubernetesModel):
+    """What the recipients resolved to."""
+
+    users: int = 0
+    unresolved: Unresolved | None = None
+
+
+class LedgerStatus(KubernetesModel):
+    """Where the rows are kept, and which revision they belong to."""
+
+    type: Literal["Inline"] = "Inline"
+    revision: int = 0
+
+
+class NotificationStatus(KubernetesModel):
+    """What became of a Notification."""
+
+    observed_generation: int = -1
+    revision: int = 0
+    redelivery: int = 0
+    payload_digest: str | None = None
+    recipients_digest: str | None = None
+    last_redeliver: str | None = None
+    state: NotificationState = NotificationState.PENDING
+    summary: str | None = None
+    reason: str | None = None
+    origin: str | None = None
+    start_time: Time | None = None
+    completion_time: Time | None = None
+    ledger: LedgerStatus | None = None
+    recipients: RecipientsStatus | None = None
+    processors: list[ProcessorSummary] = Field(default_factory=list)
+    deliveries: list[Delivery] = Field(default_factory=list)
+    conditions: list[Condition] = Field(default_factory=list)
+
+
+class Notification(Resource):
+    """Something that people should know."""
+
+    spec: NotificationSpec
+    status: NotificationStatus = Field(default_factory=NotificationStatus)

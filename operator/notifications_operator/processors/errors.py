@@ -1,0 +1,89 @@
+"""What a processor says of a delivery: a receipt, a skip, or an error with its consequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..api.reasons import Reason
+
+
+class Scope(StrEnum):
+    """What an error is about, and so what pauses because of it."""
+
+    RECIPIENT = "recipient"
+    MESSAGE = "message"
+    CONNECTION = "connection"
+    PROCESSOR = "processor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """The next hop took responsibility for the message (RFC 5321 section 4.2.5)."""
+
+    message: str = ""
+    code: int | None = None
+    enhanced_code: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skip:
+    """The recipient is left out on purpose; nothing was sent and nothing will be."""
+
+    reason: Reason
+    message: str
+
+
+class DeliveryError(Exception):
+    """A delivery that did not succeed.
+
+    Parameters
+    ----------
+    reason
+        Why. `Reason.AMBIGUOUS` says that the message was completely sent and the answer lost, so
+        that nobody knows whether it was accepted.
+    message
+        For people; must not contain secrets.
+    scope
+        What is affected. `Scope.PROCESSOR` promises that nothing was sent: it opens the
+        processor's breaker and costs the recipient no attempt.
+    retryable
+        Whether trying again later can help.
+    retry_after
+        Lower bound in seconds for the next attempt, when the other side named one.
+    code
+        Reply code of the protocol, such as 550.
+    enhanced_code
+        Enhanced status code (RFC 3463), such as ``5.1.1``.
+    """
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        scope: Scope,
+        retryable: bool,
+        retry_after: float | None = None,
+        code: int | None = None,
+        enhanced_code: str | None = None,
+    ) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+        self.scope = scope
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.code = code
+        self.enhanced_code = enhanced_code
+
+
+class InvalidProcessorConfig(Exception):
+    """The configuration cannot work; the message names field, value and what is valid."""
+
+
+class SecretNotFound(Exception):
+    """A Secret, or a key of it, that the processor needs is not there; the message names both."""
+
+
+Outcome = Receipt | Skip | DeliveryError

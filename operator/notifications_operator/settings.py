@@ -1,0 +1,111 @@
+"""Every setting of the operator, read from the environment (the chart sets it there)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class CatalogSettings(BaseModel):
+    """The catalog in ConfigMaps."""
+
+    namespaces: list[str] = Field(default_factory=list)
+    """Namespaces whose labelled ConfigMaps hold entities; empty: the operator's own."""
+
+    settle: Seconds = 2
+    """Seconds that changes must rest before the directory is built anew."""
+
+    removal_settle: Seconds = 30
+    """The same for removals: a re-created ConfigMap must not empty a group in between."""
+
+    unreadable_grace: Seconds = 60
+    """Seconds for which a namespace that cannot be read holds back the first send."""
+
+    unknown_grace: Seconds = 3600
+    """Seconds for which refs that the catalog does not know go on being resolved."""
+
+
+class LimitSettings(BaseModel):
+    """Bounds on recipients, for one namespace or for all."""
+
+    max_recipients: int | None = Field(default=None, ge=0)
+    """Most users that one Notification may resolve to."""
+
+    recipients_per_hour: int | None = Field(default=None, ge=0)
+    """Most users that the Notifications of one namespace may resolve to within an hour."""
+
+
+class NamespaceLimitSettings(LimitSettings):
+    """Bounds on recipients, with overrides by namespace."""
+
+    namespaces: dict[str, LimitSettings] = Field(default_factory=dict)
+    """Bounds of single namespaces; a bound that is unset there is the general one."""
+
+
+class OriginSettings(BaseModel):
+    """Who may say who they are."""
+
+    trusted_namespaces: list[str] = Field(default_factory=list)
+    """Namespaces whose Notifications' ``spec.origin`` is honoured."""
+
+
+class DeliverySettings(BaseModel):
+    """The delivery engine."""
+
+    open_wait: Seconds = 5
+    """Seconds that a Notification waits for a free slot before it is opened as Pending."""
+
+    processor_grace: Seconds = 300
+    """Seconds for which pending deliveries wait for a processor that is not there."""
+
+    verify_interval: Seconds = 60
+    """Seconds between looks at a ready processor's Secrets."""
+
+    shutdown_grace: Seconds = 25
+    """Seconds for which sends in flight may finish and be recorded at SIGTERM."""
+
+
+class ServerSettings(BaseModel):
+    """Where probes and metrics are served."""
+
+    host: str = "0.0.0.0"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+
+
+class Settings(BaseSettings):
+    """All settings; ``NOTIFICATIONS_CATALOG__SETTLE=5`` sets ``catalog.settle``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="NOTIFICATIONS_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    namespace: str
+    """The operator's own namespace: its processors, Secrets and catalog are there."""
+
+    pod_name: str = "local"
+    """Name of the pod; part of the identity that claims carry."""
+
+    kubeconfig: Path | None = None
+    """Used instead of the pod's service account when set."""
+
+    app_base_url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
+    """Where relative links lead (Backstage's ``app.baseUrl``)."""
+
+    cluster_name: str | None = None
+    """Put before the namespace in the default origin."""
+
+    sendmail_paths: list[str] = Field(default_factory=lambda: ["/usr/sbin/sendmail"])
+    """Programs that ``transport: sendmail`` may run."""
+
+    log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
+
+    catalog: CatalogSettings = Field(default_factory=CatalogSettings)
+    limits: NamespaceLimitSettings = Field(default_factory=NamespaceLimitSettings)
+    origins: OriginSettings = Field(default_factory=OriginSettings)
+    delivery: DeliverySettings = Field(default_factory=DeliverySettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
