@@ -1,0 +1,1 @@
+"""Where clusters and programs come from, in the order they are tried."""
