@@ -1,0 +1,1 @@
+"""The operator's container image, with Docker or without."""
