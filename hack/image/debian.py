@@ -68,7 +68,7 @@ def _build_dependencies(root: Path, directory: Path) -> None:
     base.run_inside(root / "root", argv, environment=environment, wheels=wheels)
     _install(root, environment, wheels)
     shutil.rmtree(wheels)
-    write_layer(environment, directory / "layer.tar", prefix=PREFIX)
+    write_layer(environment, directory / "layer.tar", prefix=PREFIX, keep=_is_used)
 
 
 def _build_application(root: Path, dependencies: Path, directory: Path) -> Path:
@@ -112,20 +112,28 @@ def _build_wheel(to: Path) -> None:
 
 
 def _install(root: Path, environment: Path, wheels: Path) -> None:
-    """Install every one of some wheels, with the pip that Debian ships as a wheel (PEP 668)."""
+    """Install wheels with the pip that Debian ships as a wheel, and compile what they add."""
     pips = sorted((root / "root" / "usr" / "share" / "python-wheels").glob("pip-*.whl"))
     if not pips:
         raise ClusterError("python3-venv of the image brings no pip")
     python = f"/{PREFIX}/bin/python"
+    packages_path = Path("lib") / f"python{base.PYTHON}" / "site-packages"
+    before = {path.name for path in (environment / packages_path).iterdir()}
     argv = [python, f"/usr/share/python-wheels/{pips[-1].name}/pip", "install", "--quiet"]
     argv += ["--no-index", "--no-deps", "--no-compile", "--no-cache-dir"]
     argv += sorted(f"/mnt/{wheel.name}" for wheel in wheels.iterdir())
     base.run_inside(root / "root", argv, environment=environment, wheels=wheels)
-    base.run_inside(
-        root / "root",
-        [python, *base.COMPILE, f"/{PREFIX}/lib"],
-        environment=environment,
-        wheels=wheels,
+    added = {path.name for path in (environment / packages_path).iterdir()} - before
+    argv = [python, *base.COMPILE]
+    argv += sorted(f"/{PREFIX}/{packages_path}/{name}" for name in added)
+    base.run_inside(root / "root", argv, environment=environment, wheels=wheels)
+
+
+def _is_used(name: str) -> bool:
+    """Tell whether a container needs a file of the virtual environment: not to be activated."""
+    relative = name.removeprefix(f"{PREFIX}/")
+    return relative not in (".gitignore", "include") and not relative.lower().startswith(
+        "bin/activate"
     )
 
 
