@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
+from .fields import Cut, Word
 from .resource import KubernetesModel, Time
 
 MESSAGE_LIMIT = 2048
@@ -28,8 +30,8 @@ class Condition(KubernetesModel):
 
     type: str
     status: str
-    reason: str
-    message: str = ""
+    reason: Word
+    message: Annotated[str, Cut(32768)] = ""
     observed_generation: int = 0
     last_transition_time: Time
 

@@ -3,61 +3,105 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from .durations import Duration
-from .notification import Severity
+from .fields import Boolean, Integer, ObjectName, SecretKeyName
+from .notification import Severity, Topic
 from .resource import KubernetesModel
 
-ShortText = Annotated[str, StringConstraints(min_length=1, max_length=320)]
+_ATOM = r'[^\x00-\x20\x7f-\xa0"(),:;<>@\[\\\]]+'
+_ADDRESS = f"{_ATOM}@{_ATOM}"
+
+MAILBOX_PATTERN = rf"^({_ADDRESS}|[^\x00-\x1f\x7f-\x9f<>]*<{_ADDRESS}>)$"
+"""``address`` or ``Name <address>`` on one line (RFC 5322 section 3.4, without quoted local parts,
+domain literals and comments)."""
+
+ADDRESS_PATTERN = f"^ *{_ADDRESS} *$"
+"""An address to compare with; blanks around it do not count, as upstream."""
+
+DOMAIN_PATTERN = f"^{_ATOM}$"
+"""A domain without ``@``."""
+
+HOSTNAME_PATTERN = (
+    r"^([A-Za-z0-9_]([-.A-Za-z0-9_]*[A-Za-z0-9_.])?|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$"
+)
+"""A DNS name or an IP address; no scheme and no port."""
+
+PATH_PATTERN = r"^/[^\x00-\x1f\x7f]*$"
+"""An absolute path."""
+
+Mailbox = Annotated[str, StringConstraints(max_length=320, pattern=MAILBOX_PATTERN)]
+Address = Annotated[str, StringConstraints(max_length=320, pattern=ADDRESS_PATTERN)]
+Domain = Annotated[str, StringConstraints(max_length=253, pattern=DOMAIN_PATTERN)]
+Hostname = Annotated[str, StringConstraints(max_length=253, pattern=HOSTNAME_PATTERN)]
 
 
 class SecretKeyRef(KubernetesModel):
     """One key of a Secret in the processor's own namespace."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=253)]
-    key: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    name: ObjectName
+    key: SecretKeyName
 
 
 class TLSConfig(KubernetesModel):
     """How the server's certificate is checked; verification is on."""
 
     ca_secret_ref: SecretKeyRef | None = None
-    server_name: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = None
-    insecure_skip_verify: bool = False
+    server_name: Hostname | None = None
+    insecure_skip_verify: Boolean = False
 
 
-class SMTPTransport(KubernetesModel):
+class _Transport(KubernetesModel):
+    """What the transports have in common: each refuses what belongs to another place."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_foreign_fields(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        given = {name for name, value in data.items() if value is not None}
+        if credentials := sorted(given & REFUSED_TRANSPORT_FIELDS):
+            raise ValueError(
+                f"{', '.join(credentials)}: credentials do not belong here; put them into the "
+                "Secret that spec.secretRef names, under the keys username and password"
+            )
+        if foreign := sorted(given & (_wire_names(*TRANSPORTS) - _wire_names(cls))):
+            raise ValueError(f"{', '.join(foreign)} belong to another transport; remove them")
+        return data
+
+
+class SMTPTransport(_Transport):
     """``transport: smtp``. Credentials are in the Secret that ``spec.secretRef`` names."""
 
     transport: Literal["smtp"]
-    hostname: Annotated[str, StringConstraints(min_length=1, max_length=253)]
-    port: Annotated[int, Field(ge=1, le=65535)]
-    secure: bool = False
-    require_tls: bool = False
-    ignore_tls: bool = False
+    hostname: Hostname
+    port: Annotated[Integer, Field(ge=1, le=65535)]
+    secure: Boolean = False
+    require_tls: Boolean = False
+    ignore_tls: Boolean = False
     tls: TLSConfig | None = None
 
     @model_validator(mode="after")
     def _tls_is_consistent(self) -> Self:
-        if self.ignore_tls and (self.secure or self.require_tls):
-            raise ValueError("ignoreTls contradicts secure and requireTls; remove one of them")
+        if self.ignore_tls and (self.secure or self.require_tls or self.tls is not None):
+            raise ValueError("ignoreTls contradicts secure, requireTls and tls; remove either")
         return self
 
 
-class SendmailTransport(KubernetesModel):
+class SendmailTransport(_Transport):
     """``transport: sendmail``: hand the mail to a local program."""
 
     transport: Literal["sendmail"]
-    path: Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^/")] = (
+    path: Annotated[str, StringConstraints(max_length=1024, pattern=PATH_PATTERN)] = (
         "/usr/sbin/sendmail"
     )
     newline: Literal["unix", "windows"] = "unix"
 
 
-class StreamTransport(KubernetesModel):
+class StreamTransport(_Transport):
     """``transport: stream``: render the mail and send nothing; for trying things out."""
 
     transport: Literal["stream"]
@@ -67,12 +111,26 @@ Transport = Annotated[
     SMTPTransport | SendmailTransport | StreamTransport, Field(discriminator="transport")
 ]
 
+TRANSPORTS: tuple[type[_Transport], ...] = (SMTPTransport, SendmailTransport, StreamTransport)
+"""All transports of this release."""
+
+REFUSED_TRANSPORT_FIELDS = frozenset({"username", "password"})
+"""Backstage's fields for credentials: known, so that they are refused with an explanation."""
+
+
+def _wire_names(*transports: type[_Transport]) -> set[str]:
+    return {
+        field.alias or name
+        for transport in transports
+        for name, field in transport.model_fields.items()
+    }
+
 
 class BroadcastConfig(KubernetesModel):
     """Who gets the mail of a broadcast."""
 
     receiver: Literal["none", "config", "users"]
-    receiver_emails: list[ShortText] = Field(default_factory=list, max_length=1000)
+    receiver_emails: list[Mailbox] = Field(default_factory=list, max_length=1000)
 
 
 class CacheConfig(KubernetesModel):
@@ -86,8 +144,8 @@ class ProcessorFilter(KubernetesModel):
 
     min_severity: Severity | None = None
     max_severity: Severity | None = None
-    included_topics: list[str] | None = None
-    excluded_topics: list[str] | None = None
+    included_topics: Annotated[list[Topic], Field(max_length=256)] | None = None
+    excluded_topics: Annotated[list[Topic], Field(max_length=256)] | None = None
 
     def excludes(self, severity: Severity, topic: str | None) -> str | None:
         """Return why a notification is left out, or ``None`` if it passes.
@@ -110,13 +168,13 @@ class EmailConfig(KubernetesModel):
     """Settings of the email processor, spelled as in Backstage's app-config."""
 
     transport_config: Transport
-    sender: ShortText
-    reply_to: ShortText | None = None
-    concurrency_limit: Annotated[int, Field(ge=1, le=100)] = 2
+    sender: Mailbox
+    reply_to: Mailbox | None = None
+    concurrency_limit: Annotated[Integer, Field(ge=1, le=100)] = 2
     throttle_interval: Duration = timedelta(milliseconds=100)
     broadcast_config: BroadcastConfig | None = None
     cache: CacheConfig = Field(default_factory=CacheConfig)
     filter: ProcessorFilter | None = None
-    allowed_email_domains: list[ShortText] | None = None
-    allowlist_email_addresses: list[ShortText] | None = None
-    denylist_email_addresses: list[ShortText] | None = None
+    allowed_email_domains: Annotated[list[Domain], Field(max_length=1000)] | None = None
+    allowlist_email_addresses: Annotated[list[Address], Field(max_length=1000)] | None = None
+    denylist_email_addresses: Annotated[list[Address], Field(max_length=1000)] | None = None

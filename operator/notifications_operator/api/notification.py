@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from .conditions import Condition
+from .conditions import Condition, ConditionType, find_condition
+from .fields import WORD_PATTERN, Boolean, Integer, Line, Message, ProcessorName, Word
 from .resource import GROUP, KubernetesModel, Resource, Time
 
 REDELIVER_ANNOTATION = f"{GROUP}/redeliver"
@@ -21,14 +22,26 @@ REF_PATTERN = (
 """An entity ref with its kind: ``kind:[namespace/]name`` (Backstage's catalog-model grammar)."""
 
 LINK_PATTERN = (
-    r"^([Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x20\x7f/?#@\\]+([/?#][^\x00-\x20\x7f\\]*)?"
+    r"^([Hh][Tt][Tt][Pp][Ss]?://"
+    r'([^\x00-\x20\x7f"#%/:<>?@\[\\\]^|]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?'
+    r"([/?#][^\x00-\x20\x7f\\]*)?"
     r"|/([^\x00-\x20\x7f/\\][^\x00-\x20\x7f\\]*)?"
     r"|[^\x00-\x20\x7f/\\?#:]+([/?#][^\x00-\x20\x7f\\]*)?)$"
 )
-"""An http(s) URL with a host and without user-info, or a path under ``app.baseUrl``."""
+"""An http(s) URL with a host and without user-info, or a path under ``app.baseUrl``.
 
+Refused are the forms that browsers read as another host: ``//host``, ``/\\host``, and anything with
+a backslash, blank or control character (WHATWG URL, section 4.4).
+"""
+
+LINK_FORMS = (
+    "an http:// or https:// URL with a host and without user name or password, "
+    "or a path under app.baseUrl such as /catalog"
+)
+"""What a link may be, as messages say it."""
+
+Topic = Annotated[str, StringConstraints(max_length=255)]
 EntityRefText = Annotated[str, StringConstraints(max_length=256, pattern=REF_PATTERN)]
-ProcessorName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 
 
 class Severity(StrEnum):
@@ -69,9 +82,14 @@ class Recipients(KubernetesModel):
     @model_validator(mode="after")
     def _type_fits_refs(self) -> Self:
         if self.type == "broadcast" and (self.included or self.excluded):
-            raise ValueError("a broadcast takes no entity refs; use type entity, or remove them")
+            raise ValueError(
+                "recipients of type broadcast take no entityRef, entityRefs, excludeEntityRef or "
+                "excludeEntityRefs; remove them, or use type entity"
+            )
         if self.type == "entity" and not self.included:
-            raise ValueError("recipients of type entity need entityRef or entityRefs")
+            raise ValueError(
+                "recipients of type entity need entityRef or entityRefs, such as user:default/ada"
+            )
         return self
 
 
@@ -82,7 +100,7 @@ class Payload(KubernetesModel):
     description: Annotated[str, StringConstraints(max_length=32768)] | None = None
     link: Annotated[str, StringConstraints(max_length=2048, pattern=LINK_PATTERN)] | None = None
     severity: Severity = Severity.NORMAL
-    topic: Annotated[str, StringConstraints(max_length=255)] | None = None
+    topic: Topic | None = None
     scope: Annotated[str, StringConstraints(max_length=255)] | None = None
     icon: Annotated[str, StringConstraints(max_length=255)] | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
@@ -94,10 +112,18 @@ class NotificationSpec(KubernetesModel):
     recipients: Recipients
     payload: Payload
     processors: list[ProcessorName] = Field(default_factory=list, max_length=32)
-    origin: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
-    suspend: bool = False
+    origin: (
+        Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=WORD_PATTERN)] | None
+    ) = None
+    suspend: Boolean = False
     expires_at: Time | None = None
-    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2147483647)] | None = None
+    ttl_seconds_after_finished: Annotated[Integer, Field(ge=0, le=2147483647)] | None = None
+
+    @model_validator(mode="after")
+    def _processors_are_unique(self) -> Self:
+        if len(set(self.processors)) < len(self.processors):
+            raise ValueError("processors names one processor twice; name each once")
+        return self
 
 
 class NotificationState(StrEnum):
@@ -145,13 +171,13 @@ class Delivery(KubernetesModel):
     processor: str
     recipient: str
     state: DeliveryState
-    reason: str | None = None
-    message: str | None = None
+    reason: Word | None = None
+    message: Message | None = None
     code: int | None = None
-    enhanced_code: str | None = None
+    enhanced_code: Word | None = None
     attempts: int = 0
     revision: int = 1
-    holder: str | None = None
+    holder: Line | None = None
     opened_time: Time | None = None
     last_attempt_time: Time | None = None
     next_attempt_time: Time | None = None
@@ -166,8 +192,8 @@ class ProcessorSummary(KubernetesModel):
     """How many deliveries of one processor are in each state."""
 
     name: str
-    reason: str | None = None
-    message: str | None = None
+    reason: Word | None = None
+    message: Message | None = None
     total: int = 0
     sent: int = 0
     failed: int = 0
@@ -182,7 +208,7 @@ class Unresolved(KubernetesModel):
     """Refs that the catalog does not know: how many, and the first of them."""
 
     count: int = 0
-    refs: list[str] = Field(default_factory=list)
+    refs: list[Line] = Field(default_factory=list)
 
 
 class RecipientsStatus(KubernetesModel):
@@ -205,13 +231,13 @@ class NotificationStatus(KubernetesModel):
     observed_generation: int = -1
     revision: int = 0
     redelivery: int = 0
-    payload_digest: str | None = None
-    recipients_digest: str | None = None
-    last_redeliver: str | None = None
+    payload_digest: Word | None = None
+    recipients_digest: Word | None = None
+    last_redeliver: Message | None = None
     state: NotificationState = NotificationState.PENDING
-    summary: str | None = None
-    reason: str | None = None
-    origin: str | None = None
+    summary: Word | None = None
+    reason: Word | None = None
+    origin: Line | None = None
     start_time: Time | None = None
     completion_time: Time | None = None
     ledger: LedgerStatus | None = None
@@ -226,3 +252,19 @@ class Notification(Resource):
 
     spec: NotificationSpec
     status: NotificationStatus = Field(default_factory=NotificationStatus)
+
+    @property
+    def redeliver(self) -> str | None:
+        """The value of the redeliver annotation, if there is one."""
+        return self.metadata.annotations.get(REDELIVER_ANNOTATION) or None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the status says that nothing more happens without an edit or a redelivery."""
+        complete = find_condition(self.status.conditions, ConditionType.COMPLETE)
+        return (
+            complete is not None
+            and complete.status == "True"
+            and self.status.observed_generation == self.metadata.generation
+            and self.redeliver in (None, self.status.last_redeliver)
+        )

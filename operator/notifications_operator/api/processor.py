@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -9,12 +10,23 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from .conditions import Condition
-from .durations import Duration
-from .email import EmailConfig, ProcessorFilter
+from .durations import GoDuration
+from .email import EmailConfig, ProcessorFilter, SMTPTransport
+from .fields import PRINTABLE_PATTERN, Boolean, Integer, ObjectName, Word
 from .resource import KubernetesModel, Resource, Time
 
 BUILT_IN_TYPES = ("email",)
 """Types this release ships; any other is a plugin's and written ``<domain>/<name>``."""
+
+TYPE_PATTERN = (
+    rf"^({'|'.join(BUILT_IN_TYPES)}"
+    r"|[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+    r"/[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?)$"
+)
+"""A built-in type, or a plugin's (a qualified name as Kubernetes' label keys)."""
+
+SHORTEST_DELAY = timedelta(milliseconds=100)
+"""Least ``minDelay``: a failure must never make a busy loop."""
 
 
 class OnAmbiguous(StrEnum):
@@ -27,16 +39,24 @@ class OnAmbiguous(StrEnum):
 class LocalObjectReference(KubernetesModel):
     """A resource of the same namespace."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    name: ObjectName
 
 
 class RetryPolicy(KubernetesModel):
     """How often and how long a delivery is tried."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=1000)] = 100
-    max_age: Duration = timedelta(hours=24)
-    min_delay: Duration = timedelta(seconds=30)
-    max_delay: Duration = timedelta(minutes=15)
+    max_attempts: Annotated[Integer, Field(ge=1, le=1000)] = 100
+    max_age: GoDuration = timedelta(hours=24)
+    min_delay: GoDuration = timedelta(seconds=30)
+    max_delay: GoDuration = timedelta(minutes=15)
+
+    @model_validator(mode="after")
+    def _delays_are_ordered(self) -> Self:
+        if self.min_delay < SHORTEST_DELAY:
+            raise ValueError("retry.minDelay must be at least 100ms")
+        if self.max_delay < self.min_delay:
+            raise ValueError("retry.maxDelay must not be shorter than retry.minDelay")
+        return self
 
 
 class NotificationProcessorSpec(KubernetesModel):
@@ -45,29 +65,37 @@ class NotificationProcessorSpec(KubernetesModel):
     type: Annotated[str, StringConstraints(min_length=1, max_length=253)]
     email: EmailConfig | None = None
     config: dict[str, Any] | None = None
-    channel: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    channel: (
+        Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=PRINTABLE_PATTERN)]
+        | None
+    ) = None
     secret_ref: LocalObjectReference | None = None
     filter: ProcessorFilter | None = None
-    order: int = 0
-    suspend: bool = False
+    order: Annotated[Integer, Field(ge=-2147483648, le=2147483647)] = 0
+    suspend: Boolean = False
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     on_ambiguous: OnAmbiguous = OnAmbiguous.RESEND
 
     @model_validator(mode="after")
     def _block_fits_type(self) -> Self:
-        if self.type not in BUILT_IN_TYPES and "/" not in self.type:
+        if not re.fullmatch(TYPE_PATTERN[1:-1], self.type):
             raise ValueError(
                 f"unknown processor type {self.type!r}; valid: {', '.join(BUILT_IN_TYPES)}, "
-                "or a plugin's name written <domain>/<name>"
+                "or a plugin's type written <domain>/<name>, such as example.com/teams"
             )
         if (self.type == "email") != (self.email is not None):
             raise ValueError("spec.email is required for type email, and only there")
-        if self.config is not None and "/" not in self.type:
+        if self.config is not None and self.type in BUILT_IN_TYPES:
             raise ValueError("spec.config is for plugins; built-in types have a block of their own")
+        return self
+
+    @model_validator(mode="after")
+    def _credentials_are_protected(self) -> Self:
         transport = self.email.transport_config if self.email else None
-        if self.secret_ref and transport is not None and getattr(transport, "ignore_tls", False):
+        if self.secret_ref and isinstance(transport, SMTPTransport) and transport.ignore_tls:
             raise ValueError(
-                "credentials (spec.secretRef) are never sent in clear: remove ignoreTls"
+                "credentials (spec.secretRef) are never sent in clear: "
+                "remove ignoreTls, or remove secretRef"
             )
         return self
 
@@ -91,7 +119,7 @@ class NotificationProcessorStatus(KubernetesModel):
     """Whether the processor can send."""
 
     observed_generation: int = -1
-    observed_secret_version: str | None = None
+    observed_secret_version: Word | None = None
     last_success_time: Time | None = None
     conditions: list[Condition] = Field(default_factory=list)
 
