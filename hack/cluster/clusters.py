@@ -117,9 +117,9 @@ def up(name: str, *, node: bool = False, source: Source | None = None) -> Cluste
     """
     with _name_lock(name):
         known = record.load(name)
-        if known is not None and _serves(known, node=node, source=source):
-            return _cluster(known)
         if known is not None:
+            if _serves(known, node=node, source=source):
+                return _cluster(known)
             _tear_down(known)
         reserved = _reserve(name, node=node, source=source or _choose_source())
         try:
@@ -187,9 +187,11 @@ def _serves(known: Record, *, node: bool, source: Source | None) -> bool:
     ClusterError
         If it is alive and something else: stopping it is for the user to decide.
     """
+    if known.source is Source.EXISTING:
+        return False  # Used as long as KUBECONFIG asks for it, and no longer: ask again.
     if not _provider(known).answers():
         return False
-    wanted = source or (_choose_source() if existing.requested() else known.source)
+    wanted = source or (Source.EXISTING if existing.requested() else known.source)
     if wanted is not known.source:
         raise ClusterError(
             f"cluster {known.name} is run by {known.source}, not {wanted}; "
@@ -208,18 +210,11 @@ def _reserve(name: str, *, node: bool, source: Source) -> Record:
         case Source.LOCAL:
             return local.reserve(name, node=node)
         case Source.KIND:
-            reserved = Record(name=name, source=source, node=True)
+            return kind.reserve(name)
         case Source.EXISTING:
-            kubeconfig = existing.requested()
-            if kubeconfig is None:
-                raise ClusterError("KUBECONFIG is not set, so there is no existing cluster to use")
-            reserved = Record(
-                name=name, source=source, node=True, existing_kubeconfig=str(kubeconfig)
-            )
+            return existing.reserve(name, node=node)
         case _:
             assert_never(source)
-    reserved.save()
-    return reserved
 
 
 def _provider(known: Record) -> Provider:

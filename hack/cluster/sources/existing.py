@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from hack.cluster import binaries, record
 from hack.cluster.errors import ClusterError
-from hack.cluster.record import Record
+from hack.cluster.record import Record, Source
 
 
 def requested() -> Path | None:
@@ -30,8 +30,31 @@ def requested() -> Path | None:
     if path.is_relative_to(record.clusters_root().absolute()):
         return None
     if not path.is_file():
-        raise ClusterError(f"KUBECONFIG={value}: no such file (unset it to get a new cluster)")
+        raise ClusterError(
+            f"KUBECONFIG={value}: no such file (one file, no list; unset it to get a new cluster)"
+        )
     return path
+
+
+def reserve(name: str, *, node: bool) -> Record:
+    """Record the cluster the user asks for, after a look whether it has what is needed.
+
+    Raises
+    ------
+    ClusterError
+        If none is asked for, or it does not answer, or it has no node though one is wanted.
+    """
+    kubeconfig = requested()
+    if kubeconfig is None:
+        raise ClusterError("KUBECONFIG is not set, so there is no existing cluster to use")
+    has_node = bool(_kubectl(kubeconfig, "get", "nodes", "--output=name"))
+    if node and not has_node:
+        raise ClusterError(f"cluster of KUBECONFIG={kubeconfig} has no node to run pods on")
+    reserved = Record(
+        name=name, source=Source.EXISTING, node=has_node, existing_kubeconfig=str(kubeconfig)
+    )
+    reserved.save()
+    return reserved
 
 
 @dataclass(frozen=True)
@@ -53,7 +76,7 @@ class ExistingProvider:
     @property
     def host_address(self) -> str:
         """The address from which this machine reaches the cluster: its pods may reach it there."""
-        view = json.loads(self._kubectl("config", "view", "--minify", "--output=json"))
+        view = json.loads(_kubectl(self.kubeconfig, "config", "view", "--minify", "--output=json"))
         server = urlsplit(view["clusters"][0]["cluster"]["server"])
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((server.hostname, server.port or 443))  # Sends nothing: UDP.
@@ -62,7 +85,7 @@ class ExistingProvider:
 
     def start(self) -> None:
         """Check that it answers."""
-        self._kubectl("get", "--raw=/readyz", "--request-timeout=5s")
+        _kubectl(self.kubeconfig, "get", "--raw=/readyz")
 
     def stop(self) -> None:
         """Leave it alone."""
@@ -85,10 +108,11 @@ class ExistingProvider:
 
     start_apiserver = stop_apiserver
 
-    def _kubectl(self, *arguments: str) -> str:
-        kubectl = binaries.ensure(["kubectl"]) / "kubectl"
-        argv = [str(kubectl), f"--kubeconfig={self.kubeconfig}", *arguments]
-        result = subprocess.run(argv, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise ClusterError(f"cluster of KUBECONFIG={self.kubeconfig}: {result.stderr.strip()}")
-        return result.stdout
+
+def _kubectl(kubeconfig: Path, *arguments: str) -> str:
+    kubectl = binaries.ensure(["kubectl"]) / "kubectl"
+    argv = [str(kubectl), f"--kubeconfig={kubeconfig}", "--request-timeout=5s", *arguments]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise ClusterError(f"cluster of KUBECONFIG={kubeconfig}: {result.stderr.strip()}")
+    return result.stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 from hack.cluster import binaries, versions
 from hack.cluster.controlplane import AUDIT_POLICY
 from hack.cluster.errors import ClusterError
-from hack.cluster.record import Record
+from hack.cluster.record import Record, Source
 
 _DOCKER_TIMEOUT_SECONDS = 5
 _IN_NODE = "/etc/kubernetes/notifications-operator"
@@ -28,6 +28,13 @@ def docker_answers() -> bool:
     except subprocess.TimeoutExpired:
         return False
     return result.returncode == 0
+
+
+def reserve(name: str) -> Record:
+    """Record a cluster; it always has a node."""
+    reserved = Record(name=name, source=Source.KIND, node=True)
+    reserved.save()
+    return reserved
 
 
 @dataclass(frozen=True)

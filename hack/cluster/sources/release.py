@@ -34,7 +34,8 @@ def download(package: Package, directory: Path) -> bool:
         If what was downloaded is not what the checksum says, or not what was expected.
     """
     release = package.release
-    if not _reachable(urlsplit(release.url).netloc):
+    host = urlsplit(release.url)
+    if not _reachable(host.hostname or "", host.port or 443):
         return False
     try:
         checksums = _read(release.checksums_url)
@@ -90,12 +91,12 @@ def _is_sha256(text: str) -> bool:
 
 
 @functools.cache
-def _reachable(host: str) -> bool:
+def _reachable(host: str, port: int) -> bool:
     """Tell, within seconds and once per run, whether a host (or the way to it) can be reached."""
     if urllib.request.getproxies().get("https"):
         return True  # A proxy resolves and connects; urlopen's own timeout has to do.
     try:
-        socket.create_connection((host, 443), timeout=_CONNECT_TIMEOUT_SECONDS).close()
+        socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT_SECONDS).close()
     except OSError as error:
         _report(f"{host} cannot be reached ({error}); trying the next source")
         return False
