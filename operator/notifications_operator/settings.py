@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -89,9 +88,6 @@ class Settings(BaseSettings):
 
     pod_name: str = "local"
     """Name of the pod; part of the identity that claims carry."""
-
-    kubeconfig: Path | None = None
-    """Used instead of the pod's service account when set."""
 
     app_base_url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
     """Where relative links lead (Backstage's ``app.baseUrl``)."""

@@ -8,11 +8,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from .conditions import Condition, ConditionType, find_condition
-from .fields import WORD_PATTERN, Boolean, Integer, Line, Message, ProcessorName, Word
+from .fields import WORD_PATTERN, Boolean, Cut, Integer, Line, Message, ProcessorName, Word
 from .resource import GROUP, KubernetesModel, Resource, Time
 
 REDELIVER_ANNOTATION = f"{GROUP}/redeliver"
 """A new value sends again to the failed and unknown; ``all:<value>`` sends to everyone."""
+
+REDELIVER_LIMIT = 1024
+"""Characters of the annotation that count; more would not fit into ``status.lastRedeliver``."""
 
 REF_PATTERN = (
     r"^[A-Za-z][A-Za-z0-9]{0,62}:"
@@ -233,7 +236,7 @@ class NotificationStatus(KubernetesModel):
     redelivery: int = 0
     payload_digest: Word | None = None
     recipients_digest: Word | None = None
-    last_redeliver: Message | None = None
+    last_redeliver: Annotated[str, Cut(REDELIVER_LIMIT)] | None = None
     state: NotificationState = NotificationState.PENDING
     summary: Word | None = None
     reason: Word | None = None
@@ -255,8 +258,8 @@ class Notification(Resource):
 
     @property
     def redeliver(self) -> str | None:
-        """The value of the redeliver annotation, if there is one."""
-        return self.metadata.annotations.get(REDELIVER_ANNOTATION) or None
+        """The value of the redeliver annotation, if there is one, as far as it is recorded."""
+        return self.metadata.annotations.get(REDELIVER_ANNOTATION, "")[:REDELIVER_LIMIT] or None
 
     @property
     def finished(self) -> bool:
@@ -268,3 +271,10 @@ class Notification(Resource):
             and self.status.observed_generation == self.metadata.generation
             and self.redeliver in (None, self.status.last_redeliver)
         )
+
+    @property
+    def restarts(self) -> bool:
+        """Whether it ended without ever being planned, and was edited or redelivered since."""
+        complete = find_condition(self.status.conditions, ConditionType.COMPLETE)
+        ended = complete is not None and complete.status == "True"
+        return ended and self.status.revision == 0 and not self.finished

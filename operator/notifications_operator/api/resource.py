@@ -97,6 +97,11 @@ class ObjectMeta(KubernetesModel):
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def version(self) -> int:
+        """The resource version as a number, which orders versions of one object (KEP-5504)."""
+        return int(self.resource_version) if self.resource_version.isdigit() else 0
+
 
 class Resource(KubernetesModel):
     """A custom resource: its metadata; the spec and status belong to the kind."""

@@ -1,0 +1,140 @@
+"""The operator put together: starts everything in order, and stops it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+from collections.abc import Mapping
+
+import kopf
+
+from .api.errors import KubernetesError
+from .delivery.engine import Engine
+from .handlers.catalog import CatalogFeed
+from .handlers.definitions import DefinitionCheck
+from .handlers.resources import make_registry, make_settings
+from .kube.client import KubernetesClient
+from .kube.events import EventRecorder
+from .kube.transport import Transport
+from .processors.registry import ProcessorRegistry
+from .settings import Settings
+from .telemetry.server import TelemetryServer
+
+logger = logging.getLogger(__name__)
+
+EPOCH = 0
+"""Lease epoch in the holder of claims; rises with leader election."""
+
+REACH_SECONDS = 2.0
+"""Seconds between tries to reach the API server at start."""
+
+
+class Application:
+    """One process of the operator."""
+
+    def __init__(self, settings: Settings, client: KubernetesClient) -> None:
+        holder = f"{EPOCH}/{settings.pod_name}_{secrets.token_hex(4)}"
+        self._client = client
+        self._namespace = settings.namespace
+        self._reached = False
+        recorder = EventRecorder(client, instance=settings.pod_name)
+        self._engine = Engine(
+            settings=settings,
+            cluster=client,
+            recorder=recorder,
+            registry=ProcessorRegistry.installed(),
+            holder=holder,
+        )
+        self._catalog = CatalogFeed(
+            client,
+            recorder,
+            namespaces=settings.catalog.namespaces or [settings.namespace],
+            settings=settings.catalog,
+            publish=self._engine.use_directory,
+        )
+        self._definitions = DefinitionCheck(
+            client, publish=lambda fit: self._engine.use_definitions(fit=fit)
+        )
+        self._server = TelemetryServer(
+            settings.server, readiness=self._readiness, measure=self._engine.measure
+        )
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT, or until something that must not end ends."""
+        port = await self._server.start()
+        self._handle_signals()
+        logger.info("serving probes and metrics", extra={"port": port})
+        try:
+            work = asyncio.create_task(self._work(), name="operator")
+            stop = asyncio.create_task(self._stop.wait(), name="stop")
+            await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            if self._stop.is_set():
+                logger.info("stopping")
+                await self._engine.drain()
+                work.cancel()
+            await asyncio.gather(work, return_exceptions=self._stop.is_set())
+        finally:
+            await self._server.close()
+            await self._client.close()
+
+    async def _work(self) -> None:
+        """Start in order: the API server, the processors, the catalog, then the watches."""
+        await self._reach()
+        for body in await self._client.list_processors(self._namespace):
+            self._engine.offer_processor(body)
+        watches = await kopf.spawn_tasks(
+            registry=make_registry(self._engine), settings=make_settings(), clusterwide=True
+        )
+        # kopf has just taken the signals; stopping begins with draining the engine.
+        self._handle_signals()
+        own = [
+            asyncio.create_task(self._definitions.run(), name="definitions"),
+            asyncio.create_task(self._catalog.run(), name="catalog"),
+        ]
+        try:
+            done, _ = await asyncio.wait([*watches, *own], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            raise RuntimeError("a watch has ended")
+        finally:
+            for task in [*watches, *own]:
+                task.cancel()
+            await asyncio.gather(*watches, *own, return_exceptions=True)
+
+    async def _reach(self) -> None:
+        """Wait until the API server answers."""
+        while True:
+            try:
+                version = await self._client.version()
+            except KubernetesError as error:
+                logger.warning("waiting for the API server: %s", error)
+                await asyncio.sleep(REACH_SECONDS)
+                continue
+            logger.info("API server reached", extra={"version": version})
+            self._reached = True
+            return
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    def _readiness(self) -> Mapping[str, str | None]:
+        unreadable = self._catalog.unreadable
+        synced = self._engine.synced
+        waiting = "; ".join(unreadable.values()) or "not read yet"
+        return {
+            "api-server": None if self._reached else "not reached yet",
+            "definitions": self._definitions.problem,
+            "catalog": None if synced else waiting,
+        }
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator with these settings."""
+    client = KubernetesClient(await Transport.connect())
+    await Application(settings, client).run()

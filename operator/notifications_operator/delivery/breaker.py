@@ -1,0 +1,32 @@
+"""The breaker of one processor: after a failure that concerns all of it, sending pauses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..api.reasons import Reason
+
+_DELAYS = {Reason.AUTH_FAILED: (30.0, 900.0)}
+_DEFAULT_DELAY = (2.0, 120.0)
+
+
+@dataclass(kw_only=True)
+class Breaker:
+    """Counts failures in a row and says how long to pause.
+
+    The pause doubles with every failure: from 2 s to 2 min, and from 30 s to 15 min after refused
+    credentials, because servers lock accounts out.
+    """
+
+    failures: int = 0
+
+    def trip(self, reason: Reason) -> float:
+        """Count a failure and return the seconds to wait before the next trial."""
+        shortest, longest = _DELAYS.get(reason, _DEFAULT_DELAY)
+        delay = min(shortest * 2.0 ** min(self.failures, 32), longest)
+        self.failures += 1
+        return delay
+
+    def reset(self) -> None:
+        """Forget the failures: the processor works."""
+        self.failures = 0

@@ -1,0 +1,353 @@
+"""One NotificationProcessor at work: made, verified, watched over, and sent through."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from ..api.errors import KubernetesError
+from ..api.notification import Payload
+from ..api.processor import (
+    NotificationProcessor,
+    NotificationProcessorSpec,
+    OnAmbiguous,
+    ProcessorReason,
+    RetryPolicy,
+)
+from ..api.reasons import Reason
+from ..api.resource import ObjectMeta
+from ..catalog import Directory
+from ..processors.base import (
+    Audience,
+    Environment,
+    Limits,
+    OutboundNotification,
+    Processor,
+    ProcessorContext,
+    SecretKey,
+    SendContext,
+    Target,
+)
+from ..processors.errors import (
+    DeliveryError,
+    InvalidProcessorConfig,
+    Outcome,
+    Receipt,
+    Scope,
+    SecretNotFound,
+)
+from ..processors.registry import ProcessorRegistry
+from ..telemetry.redaction import remember_secrets
+from .breaker import Breaker
+from .lane import Lane
+from .ports import Cluster
+from .rows import Policy
+
+logger = logging.getLogger(__name__)
+
+NOT_READY_POLL = 5.0
+"""Seconds between looks at the Secrets of a processor that is not ready."""
+
+DEFAULT_POLICY = Policy(retry=RetryPolicy(), on_ambiguous=OnAmbiguous.RESEND)
+"""What is done with failures while the processor's own wishes are not known."""
+
+_IDLE_LIMITS = Limits(concurrency=1, starts=0, interval=timedelta())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readiness:
+    """Whether a processor can send, as its ``Ready`` condition says it."""
+
+    ready: bool
+    reason: ProcessorReason
+    message: str
+
+
+class Channel:
+    """One processor, its lane and its breaker.
+
+    Only `run` makes and verifies the processor; everything else looks at what it left.
+    """
+
+    def __init__(
+        self,
+        metadata: ObjectMeta,
+        *,
+        registry: ProcessorRegistry,
+        cluster: Cluster,
+        environment: Environment,
+        verify_interval: float,
+    ) -> None:
+        self.name = metadata.name
+        self.lane = Lane(_IDLE_LIMITS)
+        self.metadata = metadata
+        self.readiness = Readiness(
+            ready=False, reason=ProcessorReason.CONNECTING, message="not verified yet"
+        )
+        self.updated = asyncio.Event()
+        """Set when there may be something new for the processor's status."""
+        self.secret_version: str | None = None
+        self.last_success: float | None = None
+        self._registry = registry
+        self._cluster = cluster
+        self._environment = environment
+        self._verify_interval = verify_interval
+        self._resource: NotificationProcessor | None = None
+        self._problem: str | None = None
+        self._processor: Processor | None = None
+        self._made_from: tuple[NotificationProcessorSpec, str] | None = None
+        self._sending: Counter[Processor] = Counter()
+        self._retired: set[Processor] = set()
+        self._breaker = Breaker()
+        self._tripped: DeliveryError | None = None
+        self._verified = False
+        self._next_trial = 0.0
+        self._changed = asyncio.Event()
+
+    def offer(self, resource: NotificationProcessor) -> None:
+        """Take the processor's newest specification."""
+        self.metadata, self._resource, self._problem = resource.metadata, resource, None
+        self._changed.set()
+
+    def offer_invalid(self, metadata: ObjectMeta, problem: str) -> None:
+        """Take a specification that cannot be read."""
+        self.metadata, self._resource, self._problem = metadata, None, problem
+        self._changed.set()
+
+    @property
+    def spec(self) -> NotificationProcessorSpec | None:
+        """The newest specification, unless it cannot be read."""
+        return self._resource.spec if self._resource else None
+
+    @property
+    def policy(self) -> Policy:
+        """What to do with failures and doubts."""
+        if self.spec is None:
+            return DEFAULT_POLICY
+        return Policy(retry=self.spec.retry, on_ambiguous=self.spec.on_ambiguous)
+
+    def excludes(self, payload: Payload) -> str | None:
+        """Return why the filters leave a notification out, or ``None`` if they do not."""
+        if self.spec is None:
+            return None
+        filters = [self.spec.filter, self.spec.email.filter if self.spec.email else None]
+        for item in filters:
+            if item and (why := item.excludes(payload.severity, payload.topic)):
+                return why
+        return None
+
+    def decorate(self, notification: OutboundNotification) -> OutboundNotification:
+        """Let the processor decorate a notification; a failing one leaves it as it is."""
+        if self._processor is None:
+            return notification
+        try:
+            return self._processor.decorate(notification)
+        except Exception:
+            logger.exception("processor failed to decorate", extra={"processor": self.name})
+            return notification
+
+    def targets(
+        self, notification: OutboundNotification, audience: Audience
+    ) -> Sequence[Target] | None:
+        """Return whom the processor would reach, or ``None`` while it cannot say."""
+        if self._processor is None:
+            return None
+        try:
+            return self._processor.targets(notification, audience)
+        except Exception:
+            logger.exception("processor failed to name targets", extra={"processor": self.name})
+            return None
+
+    @property
+    def max_batch(self) -> int:
+        """How many recipients one send takes."""
+        return self._processor.max_batch if self._processor else 1
+
+    async def send(
+        self, notification: OutboundNotification, recipients: Sequence[str], directory: Directory
+    ) -> Sequence[Outcome]:
+        """Send within the lane's limits; one outcome for each recipient, always."""
+        async with self.lane.sending():
+            processor = self._processor
+            if processor is None or self._tripped is not None:
+                return [self._not_sent()] * len(recipients)
+            self._sending[processor] += 1
+            try:
+                outcomes = await processor.send(
+                    notification, recipients, SendContext(directory=directory)
+                )
+            except Exception as error:
+                logger.exception("processor failed to send", extra={"processor": self.name})
+                outcomes = [_bug(error)] * len(recipients)
+            finally:
+                self._sending[processor] -= 1
+                await self._close_retired()
+        self._observe(outcomes)
+        return outcomes
+
+    async def run(self) -> None:
+        """Keep the processor made, verified and its readiness true, until cancelled."""
+        try:
+            while True:
+                self._changed.clear()
+                delay = await self._refresh()
+                try:
+                    async with asyncio.timeout(delay):
+                        await self._changed.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            self.lane.close()
+            remember_secrets(self.name, ())
+            if self._processor is not None:
+                await self._processor.close()
+
+    async def _refresh(self) -> float:
+        """Do what is due and return the seconds until the next look."""
+        try:
+            await self._make()
+            await self._verify()
+        except InvalidProcessorConfig as error:
+            self._not_ready(ProcessorReason.INVALID_CONFIG, str(error))
+        except SecretNotFound as error:
+            self._not_ready(ProcessorReason.SECRET_NOT_FOUND, str(error))
+        except KubernetesError as error:
+            logger.warning("could not read Secrets: %s", error, extra={"processor": self.name})
+            if self._processor is None:
+                self._not_ready(ProcessorReason.CONNECTING, f"could not read Secrets: {error}")
+        self.updated.set()
+        if self.readiness.ready:
+            return self._verify_interval
+        pause = self._next_trial - time.monotonic()
+        return min(max(pause, 0.05), NOT_READY_POLL) if self._tripped else NOT_READY_POLL
+
+    async def _make(self) -> None:
+        """Make the processor anew if its specification or its Secrets changed."""
+        if self._problem is not None:
+            raise InvalidProcessorConfig(self._problem)
+        if self._resource is None:
+            return
+        spec = self._resource.spec
+        kind = self._registry.get(spec.type)
+        secrets, version = await self._read_secrets(kind.secret_keys(spec))
+        if self._made_from == (spec, version):
+            return
+        remember_secrets(self.name, [value.decode(errors="ignore") for value in secrets.values()])
+        context = ProcessorContext(
+            name=self.name, spec=spec, environment=self._environment, secrets=secrets
+        )
+        made = kind.create(context)
+        await self._retire()
+        self._processor, self._made_from = made, (spec, version)
+        self.secret_version = version or None
+        self.lane.configure(made.limits)
+        self._verified, self._tripped, self._next_trial = False, None, 0.0
+        self._breaker.reset()
+
+    async def _read_secrets(self, keys: Sequence[SecretKey]) -> tuple[dict[SecretKey, bytes], str]:
+        values: dict[SecretKey, bytes] = {}
+        versions = []
+        for name in dict.fromkeys(key.secret for key in keys):
+            secret = await self._cluster.get_secret(self.metadata.namespace, name)
+            wanted = [key for key in keys if key.secret == name]
+            if secret is None:
+                names = ", ".join(key.key for key in wanted)
+                raise SecretNotFound(
+                    f"Secret {self.metadata.namespace}/{name} does not exist; "
+                    f"it must have the keys {names}"
+                )
+            for key in wanted:
+                if not secret.data.get(key.key):
+                    there = ", ".join(sorted(secret.data)) or "none"
+                    raise SecretNotFound(
+                        f"Secret {self.metadata.namespace}/{name} has no key {key.key!r} "
+                        f"(or it is empty); its keys: {there}"
+                    )
+                values[key] = secret.data[key.key]
+            versions.append(secret.resource_version)
+        return values, ",".join(versions)
+
+    async def _verify(self) -> None:
+        """Try the processor when that is due, and open or close the lane accordingly."""
+        if self._processor is None or self.spec is None:
+            return
+        if self.spec.suspend:
+            self._not_ready(ProcessorReason.SUSPENDED, "spec.suspend is true")
+            return
+        if not self._verified and time.monotonic() >= self._next_trial:
+            try:
+                await self._processor.verify()
+            except DeliveryError as error:
+                self._trip(error)
+            else:
+                self._verified, self._tripped = True, None
+                self._breaker.reset()
+        if self._verified:
+            self.readiness = Readiness(
+                ready=True, reason=ProcessorReason.CONNECTED, message="ready to send"
+            )
+            self.lane.open()
+
+    def _trip(self, error: DeliveryError) -> None:
+        self._verified, self._tripped = False, error
+        self._next_trial = time.monotonic() + self._breaker.trip(error.reason)
+        self._not_ready(_processor_reason(error.reason), error.message)
+
+    def _not_ready(self, reason: ProcessorReason, message: str) -> None:
+        self.lane.close()
+        self.readiness = Readiness(ready=False, reason=reason, message=message)
+
+    def _observe(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Receipt):
+                self.last_success = time.time()
+            elif (
+                isinstance(outcome, DeliveryError)
+                and outcome.scope is Scope.PROCESSOR
+                and self._tripped is None
+            ):
+                self._trip(outcome)
+                self._changed.set()
+
+    def _not_sent(self) -> DeliveryError:
+        """The outcome of a claim that the breaker overtook."""
+        if self._tripped is not None:
+            return self._tripped
+        return DeliveryError(
+            Reason.INVALID_CONFIG, self.readiness.message, scope=Scope.PROCESSOR, retryable=True
+        )
+
+    async def _retire(self) -> None:
+        if self._processor is not None:
+            self._retired.add(self._processor)
+            self._processor = None
+            await self._close_retired()
+
+    async def _close_retired(self) -> None:
+        """Close replaced processors whose last send has ended."""
+        for processor in [item for item in self._retired if not self._sending[item]]:
+            self._retired.discard(processor)
+            del self._sending[processor]
+            await processor.close()
+
+
+def _processor_reason(reason: Reason) -> ProcessorReason:
+    try:
+        return ProcessorReason(reason)
+    except ValueError:
+        return ProcessorReason.CONNECT_FAILED
+
+
+def _bug(error: Exception) -> DeliveryError:
+    """A processor broke its promise to return its errors: nobody knows what it has sent."""
+    return DeliveryError(
+        Reason.AMBIGUOUS,
+        f"the processor failed unexpectedly: {type(error).__name__}",
+        scope=Scope.MESSAGE,
+        retryable=True,
+    )

@@ -1,0 +1,235 @@
+"""The engine: takes Notifications and processors, and keeps a runner for each unfinished one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..api.errors import ConflictError, KubernetesError, NotFoundError
+from ..api.messages import describe_validation_error
+from ..api.notification import Notification, NotificationStatus
+from ..api.processor import NotificationProcessor
+from ..api.reasons import Reason
+from ..api.references import NOTIFICATIONS, ObjectRef
+from ..api.resource import ObjectMeta
+from ..catalog import Directory
+from ..processors.base import Environment
+from ..processors.registry import ProcessorRegistry
+from ..settings import Settings
+from ..telemetry import metrics
+from .ledger import Ledger
+from .limits import RecipientLimits
+from .planner import Planner
+from .ports import Cluster, Recorder
+from .runner import Runner, Services
+from .summary import Obstacle
+from .supervisor import Supervisor
+from .ttl import Reaper
+
+logger = logging.getLogger(__name__)
+
+RESTART_DELAY = 10.0
+"""Seconds before a Notification whose runner failed is taken up again."""
+
+
+class Engine:
+    """All deliveries of this process; its only memory is the API server."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        cluster: Cluster,
+        recorder: Recorder,
+        registry: ProcessorRegistry,
+        holder: str,
+    ) -> None:
+        self._settings = settings
+        self._cluster = cluster
+        self._limits = RecipientLimits(settings.limits)
+        self._reaper = Reaper(cluster)
+        self._runners: dict[str, Runner] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._directory: Directory | None = None
+        self._draining = False
+        self._definitions_fit = False
+        self.supervisor = Supervisor(
+            namespace=settings.namespace,
+            registry=registry,
+            cluster=cluster,
+            recorder=recorder,
+            environment=Environment(
+                app_base_url=settings.app_base_url,
+                cluster_name=settings.cluster_name,
+                sendmail_paths=tuple(settings.sendmail_paths),
+            ),
+            verify_interval=settings.delivery.verify_interval,
+        )
+        self.supervisor.subscribe(self._poke_all)
+        planner = Planner(settings=settings, supervisor=self.supervisor, limits=self._limits)
+        self._services = Services(
+            cluster=cluster,
+            recorder=recorder,
+            supervisor=self.supervisor,
+            planner=planner,
+            holder=holder,
+            open_wait=settings.delivery.open_wait,
+            directory=lambda: self._directory,
+            accepting=lambda: self._definitions_fit and not self._draining,
+            draining=lambda: self._draining,
+        )
+
+    def offer(self, body: dict[str, Any]) -> None:
+        """Take a Notification as the API server has it."""
+        metadata = ObjectMeta.model_validate(body["metadata"])
+        if metadata.deletion_timestamp is not None:
+            self.withdraw(metadata.uid)
+            return
+        try:
+            notification = Notification.model_validate(body)
+        except ValidationError as error:
+            self._spawn(self._reject(metadata, body, describe_validation_error(error)))
+            return
+        if runner := self._runners.get(metadata.uid):
+            runner.offer(notification, body.get("status") or {})
+        elif notification.finished:
+            self._settle(notification)
+        elif not self._draining:
+            self._start(notification, body.get("status") or {})
+
+    def withdraw(self, uid: str) -> None:
+        """A Notification is deleted, or about to be: what is not yet sent is cancelled."""
+        self._reaper.forget(uid)
+        if runner := self._runners.get(uid):
+            runner.cancel()
+
+    def offer_processor(self, body: dict[str, Any]) -> None:
+        """Take a NotificationProcessor as the API server has it."""
+        metadata = ObjectMeta.model_validate(body["metadata"])
+        try:
+            resource = NotificationProcessor.model_validate(body)
+        except ValidationError as error:
+            self.supervisor.offer_invalid(metadata, describe_validation_error(error))
+            return
+        self.supervisor.offer(resource)
+
+    def withdraw_processor(self, body: dict[str, Any]) -> None:
+        """A NotificationProcessor is deleted."""
+        self.supervisor.withdraw(ObjectMeta.model_validate(body["metadata"]))
+
+    def use_directory(self, directory: Directory) -> None:
+        """Resolve against another directory from now on."""
+        self._directory = directory
+        self._poke_all()
+
+    def use_definitions(self, *, fit: bool) -> None:
+        """Say whether the installed definitions keep all that is written; claims need that."""
+        if fit != self._definitions_fit:
+            self._definitions_fit = fit
+            self._poke_all()
+
+    @property
+    def synced(self) -> bool:
+        """Whether the catalog was read, so that Notifications are being worked on."""
+        return self._directory is not None
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        created = [
+            moment
+            for runner in self._runners.values()
+            if (moment := runner.notification.metadata.creation_timestamp)
+        ]
+        metrics.UNFINISHED.set(len(self._runners))
+        age = (datetime.now(UTC) - min(created)).total_seconds() if created else 0.0
+        metrics.OLDEST.set(age)
+        for channel in self.supervisor.channels:
+            metrics.QUEUE.labels(channel.name).set(channel.lane.waiting)
+            metrics.READY.labels(channel.name).set(channel.readiness.ready)
+
+    async def drain(self) -> None:
+        """Make no new claims, let sends in flight finish, record them, and stop."""
+        self._draining = True
+        self._reaper.close()
+        self._poke_all()
+        tasks = [*self._tasks.values(), *self._background]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=self._settings.delivery.shutdown_grace)
+            for task in late:
+                logger.warning("a delivery did not finish in time: %s", task.get_name())
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self.supervisor.close()
+
+    def _start(self, notification: Notification, status: dict[str, Any]) -> None:
+        uid = notification.metadata.uid
+        self._reaper.forget(uid)
+        runner = Runner(notification, status, self._services)
+        self._runners[uid] = runner
+        task = asyncio.create_task(runner.run(), name=notification.key)
+        self._tasks[uid] = task
+        task.add_done_callback(lambda done: self._ended(uid, runner, done))
+
+    def _ended(self, uid: str, runner: Runner, task: asyncio.Task[None]) -> None:
+        del self._runners[uid], self._tasks[uid]
+        if task.cancelled():
+            return
+        if runner.unseen is not None and not self._draining:
+            self._start(*runner.unseen)
+            return
+        if error := task.exception():
+            logger.error("a Notification's runner failed", exc_info=error)
+            # Its ledger is in the cluster: begin again from there, but not at once.
+            retry = asyncio.get_running_loop().call_later
+            retry(RESTART_DELAY, self._restart, runner.notification)
+        elif runner.notification.finished:
+            self._settle(runner.notification)
+
+    def _restart(self, notification: Notification) -> None:
+        if notification.metadata.uid not in self._runners and not self._draining:
+            self._start(notification, notification.status.to_wire())
+
+    def _settle(self, notification: Notification) -> None:
+        """Note what a finished Notification still matters for: limits and its TTL."""
+        metadata, status = notification.metadata, notification.status
+        if status.recipients is not None and status.start_time is not None:
+            users = status.recipients.users
+            self._limits.note(metadata.namespace, metadata.uid, users, status.start_time)
+        self._reaper.schedule(notification)
+
+    async def _reject(self, metadata: ObjectMeta, body: dict[str, Any], problem: str) -> None:
+        """Say in the status that a Notification cannot be read.
+
+        It can be stored only where the installed definition is older or laxer than this release.
+        """
+        ref = ObjectRef.of(NOTIFICATIONS, metadata)
+        status = body.get("status") or {}
+        if status.get("observedGeneration") == metadata.generation:
+            return
+        ledger = Ledger.load(NotificationStatus())
+        ledger.verdict = Obstacle(reason=Reason.INVALID_CONFIG, message=problem)
+        now = datetime.now(UTC).replace(microsecond=0)
+        wanted = ledger.dump(generation=metadata.generation, suspended=False, note=None, now=now)
+        try:
+            await self._cluster.patch_status(
+                ref, wanted.to_wire(), resource_version=metadata.resource_version
+            )
+        except (ConflictError, NotFoundError):
+            # Its newer version is offered again, or it is gone.
+            return
+        except KubernetesError as error:
+            logger.warning("could not reject %s: %s", ref.name, error)
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    def _poke_all(self) -> None:
+        for runner in self._runners.values():
+            runner.poke()

@@ -1,0 +1,130 @@
+"""The dispatcher of one processor: its claim window, and who gets the slots."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from ..processors.base import Limits
+from .order import Applicant, FairQueue
+from .throttle import Throttle
+
+WINDOW_SECONDS = 2.0
+"""The claim window is what the processor sent in this many seconds (DESIGN section 2.2)."""
+
+WINDOW_LIMIT = 128
+"""Most claims of one processor at a time: the bound of the doubt after a crash."""
+
+
+class Lane:
+    """Grants slots, that is the right to claim and send one delivery each.
+
+    A slot is held from the grant until its outcome is recorded. The number of slots is the claim
+    window, over all Notifications.
+    """
+
+    def __init__(self, limits: Limits, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._queue = FairQueue()
+        self._held: Counter[str] = Counter()
+        self._urgent: set[str] = set()
+        self._finished: deque[float] = deque(maxlen=WINDOW_LIMIT)
+        self._open = False
+        self.configure(limits)
+
+    def configure(self, limits: Limits) -> None:
+        """Take new limits; sends under way finish under the old ones."""
+        self._concurrency = limits.concurrency
+        self._sending = asyncio.Semaphore(limits.concurrency)
+        self._throttle = Throttle(limits)
+
+    @property
+    def waiting(self) -> int:
+        """Notifications that wait for slots."""
+        return len(self._queue)
+
+    @property
+    def held(self) -> int:
+        """Slots that are out."""
+        return self._held.total()
+
+    @property
+    def window(self) -> int:
+        """How many slots there are now."""
+        horizon = self._clock() - WINDOW_SECONDS
+        while self._finished and self._finished[0] < horizon:
+            self._finished.popleft()
+        return min(max(len(self._finished), self._concurrency), WINDOW_LIMIT)
+
+    def open(self) -> None:
+        """Begin to grant slots."""
+        self._open = True
+        self._pump()
+
+    def close(self) -> None:
+        """Grant no more slots; those that are out stay valid."""
+        self._open = False
+
+    def apply(self, applicant: Applicant) -> None:
+        """Ask for slots; they are granted now or later, in parts."""
+        self._queue.put(applicant)
+        self._pump()
+
+    def withdraw(self, uid: str) -> None:
+        """Ask for no more slots."""
+        self._queue.remove(uid)
+
+    def exchange(self, uid: str, *, finished: int, wanted: int) -> int:
+        """Swap finished deliveries for new ones within one write.
+
+        Returns
+        -------
+        int
+            How many slots the Notification keeps and may claim with the record of the finished
+            ones. The others must be given back by `release` once the record is stored, so that
+            the window also holds at a crash in between.
+        """
+        if not self._open or self._held.total() > self.window:
+            return 0
+        rival = self._queue.peek(self._clock(), urgent_only=False)
+        if rival is not None and rival.uid != uid:
+            return 0
+        return min(finished, wanted)
+
+    def release(self, uid: str, amount: int) -> None:
+        """Give slots back."""
+        self._held[uid] -= amount
+        if self._held[uid] <= 0:
+            del self._held[uid]
+            self._urgent.discard(uid)
+        self._pump()
+
+    @asynccontextmanager
+    async def sending(self) -> AsyncIterator[None]:
+        """Hold one of the concurrent sends, started no faster than the throttle allows."""
+        semaphore = self._sending
+        async with semaphore:
+            await self._throttle.wait()
+            yield
+        self._finished.append(self._clock())
+
+    def _pump(self) -> None:
+        while self._open and self._queue:
+            free = self.window - self._held.total()
+            reserved = self.window // 4
+            common = sum(n for uid, n in self._held.items() if uid not in self._urgent)
+            ordinary = min(free, self.window - reserved - common)
+            applicant = self._queue.peek(self._clock(), urgent_only=ordinary <= 0)
+            if free <= 0 or applicant is None:
+                return
+            available = free if applicant.urgent else ordinary
+            share = max(1, available // len(self._queue))
+            amount = min(share, applicant.wanted)
+            self._held[applicant.uid] += amount
+            if applicant.urgent:
+                self._urgent.add(applicant.uid)
+            self._queue.served(applicant, amount)
+            applicant.grant(amount)

@@ -1,0 +1,180 @@
+"""The inline ledger: a Notification's rows and marks, as its status keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ..api.conditions import Condition, ConditionType, find_condition
+from ..api.notification import (
+    Delivery,
+    DeliveryState,
+    LedgerStatus,
+    NotificationStatus,
+    RecipientsStatus,
+    Unresolved,
+)
+from .summary import Obstacle, Progress, conditions, judge, summarize_processor
+
+ROW_LIMIT = 1000
+"""Most rows of one Notification (recipients times processors) that the inline ledger keeps."""
+
+UNRESOLVED_LIMIT = 100
+"""Most unresolved refs that are named; the count is exact."""
+
+ANY_RECIPIENT = "*"
+"""Recipient of the one row that stands for a processor which cannot name its targets yet."""
+
+RowKey = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """One processor of the snapshot; with a reason if it takes no part, or not yet."""
+
+    name: str
+    reason: str | None = None
+    message: str | None = None
+
+
+@dataclass(kw_only=True)
+class Ledger:
+    """All that is known of a Notification's deliveries.
+
+    It is loaded from the stored status, changed, and dumped into the status to store; it has no
+    memory of its own, so a write that fails leaves nothing to undo.
+    """
+
+    revision: int = 0
+    redelivery: int = 0
+    payload_digest: str | None = None
+    recipients_digest: str | None = None
+    last_redeliver: str | None = None
+    origin: str | None = None
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
+    users: int = 0
+    unresolved: list[str] = field(default_factory=list)
+    unresolved_count: int = 0
+    processors: dict[str, Selection] = field(default_factory=dict)
+    rows: dict[RowKey, Delivery] = field(default_factory=dict)
+    conditions: list[Condition] = field(default_factory=list)
+    waiting: Obstacle | None = None
+    verdict: Obstacle | None = None
+
+    @classmethod
+    def load(cls, status: NotificationStatus) -> Ledger:
+        """Read the ledger from a stored status."""
+        recipients = status.recipients or RecipientsStatus()
+        unresolved = recipients.unresolved or Unresolved()
+        return cls(
+            revision=status.revision,
+            redelivery=status.redelivery,
+            payload_digest=status.payload_digest,
+            recipients_digest=status.recipients_digest,
+            last_redeliver=status.last_redeliver,
+            origin=status.origin,
+            start_time=status.start_time,
+            completion_time=status.completion_time,
+            users=recipients.users,
+            unresolved=list(unresolved.refs),
+            unresolved_count=unresolved.count,
+            processors={
+                item.name: Selection(name=item.name, reason=item.reason, message=item.message)
+                for item in status.processors
+            },
+            rows={row.key: row for row in status.deliveries},
+            conditions=list(status.conditions),
+        )
+
+    @property
+    def planned(self) -> bool:
+        """Whether recipients and processors are settled."""
+        return self.revision > 0
+
+    def rows_of(self, processor: str) -> list[Delivery]:
+        """Return one processor's rows in their order."""
+        return [row for row in self.rows.values() if row.processor == processor]
+
+    def put(self, row: Delivery) -> None:
+        """Add a row, or replace the one with its key where it stands."""
+        self.rows[row.key] = row
+
+    def put_all(self, rows: Iterable[Delivery]) -> None:
+        """Add or replace rows."""
+        for row in rows:
+            self.put(row)
+
+    def resolved_since(self) -> Condition | None:
+        """Return the condition that says since when refs have been unknown."""
+        return find_condition(self.conditions, ConditionType.RECIPIENTS_RESOLVED)
+
+    def in_state(self, *states: DeliveryState) -> list[Delivery]:
+        """Return the rows in some states."""
+        return [row for row in self.rows.values() if row.state in states]
+
+    def progress(self, *, suspended: bool, note: str | None) -> Progress:
+        """Return what state and conditions are derived from."""
+        return Progress(
+            rows=list(self.rows.values()),
+            planned=self.planned,
+            users=self.users,
+            suspended=suspended,
+            waiting=self.waiting,
+            verdict=self.verdict,
+            recipients=self._recipients_obstacle(),
+            note=note,
+        )
+
+    def dump(
+        self, *, generation: int, suspended: bool, note: str | None, now: datetime
+    ) -> NotificationStatus:
+        """Return the status that records the ledger."""
+        progress = self.progress(suspended=suspended, note=note)
+        verdict = judge(progress)
+        completed = (self.completion_time or now) if verdict.complete else None
+        named = self.unresolved[:UNRESOLVED_LIMIT]
+        unresolved = Unresolved(count=self.unresolved_count, refs=named) if named else None
+        return NotificationStatus(
+            observed_generation=generation,
+            revision=self.revision,
+            redelivery=self.redelivery,
+            payload_digest=self.payload_digest,
+            recipients_digest=self.recipients_digest,
+            last_redeliver=self.last_redeliver,
+            state=verdict.state,
+            summary=verdict.summary,
+            reason=verdict.reason,
+            origin=self.origin,
+            start_time=self.start_time or now,
+            completion_time=completed,
+            ledger=LedgerStatus(revision=self.revision),
+            recipients=RecipientsStatus(users=self.users, unresolved=unresolved),
+            processors=[
+                summarize_processor(
+                    item.name, self.rows_of(item.name), reason=item.reason, message=item.message
+                )
+                for item in self.processors.values()
+            ],
+            deliveries=list(self.rows.values()),
+            conditions=conditions(
+                progress, verdict, old=self.conditions, generation=generation, now=now
+            ),
+        )
+
+    def _recipients_obstacle(self) -> Obstacle | None:
+        if self.unresolved:
+            shown = ", ".join(self.unresolved[:10])
+            more = self.unresolved_count - min(len(self.unresolved), 10)
+            suffix = f" and {more} more" if more > 0 else ""
+            return Obstacle(
+                reason="UnknownEntities", message=f"the catalog does not know {shown}{suffix}"
+            )
+        obstacle = self.verdict or self.waiting
+        if not self.planned and obstacle is not None and obstacle.reason in _ABOUT_RECIPIENTS:
+            return obstacle
+        return None
+
+
+_ABOUT_RECIPIENTS = frozenset({"CatalogEmpty", "UnknownEntities", "PolicyDenied", "TooLarge"})

@@ -1,0 +1,23 @@
+"""JSON merge patches (RFC 7386): what turns the stored status into the wanted one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def merge_patch(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the smallest merge patch from ``stored`` to ``wanted``.
+
+    Objects are compared field by field and a field to remove is null; lists and scalars are
+    replaced whole, as merge patch does.
+    """
+    patch: dict[str, Any] = {name: None for name in stored if name not in wanted}
+    for name, value in wanted.items():
+        before = stored.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            if inner := merge_patch(before, value):
+                patch[name] = inner
+        elif before != value:
+            patch[name] = value
+    return patch

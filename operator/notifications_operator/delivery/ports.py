@@ -1,0 +1,48 @@
+"""What the engine needs from outside, as protocols; `kube` provides it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from ..api.references import ObjectRef
+
+
+class SecretValues(Protocol):
+    """Values of a Secret, and the version they were read at."""
+
+    @property
+    def data(self) -> Mapping[str, bytes]: ...
+
+    @property
+    def resource_version(self) -> str: ...
+
+
+class Cluster(Protocol):
+    """The API server, as far as the engine writes to it or asks it.
+
+    Every method raises subclasses of `KubernetesError`.
+    """
+
+    async def get(self, ref: ObjectRef) -> dict[str, Any]:
+        """Return a custom resource of our group."""
+
+    async def patch_status(
+        self, ref: ObjectRef, status: Mapping[str, Any], *, resource_version: str
+    ) -> dict[str, Any]:
+        """Merge into the status if the object is still at one resource version."""
+
+    async def delete(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
+        """Delete a custom resource if it is still the one that was seen."""
+
+    async def get_secret(self, namespace: str, name: str) -> SecretValues | None:
+        """Return a Secret, or ``None`` if it is not there."""
+
+
+class Recorder(Protocol):
+    """Writes Events."""
+
+    async def record(
+        self, regarding: Mapping[str, Any], *, warning: bool, reason: str, action: str, note: str
+    ) -> None:
+        """Write one Event about an object; failures are logged, not raised."""

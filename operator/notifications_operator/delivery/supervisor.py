@@ -1,0 +1,269 @@
+"""All NotificationProcessors: which exist, which may be used, and what their status says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from ..api.conditions import Condition, ConditionType, condition, find_condition, merge_conditions
+from ..api.errors import ConflictError, KubernetesError, NotFoundError, RejectedError
+from ..api.processor import (
+    NotificationProcessor,
+    NotificationProcessorStatus,
+    ProcessorReason,
+)
+from ..api.references import PROCESSORS, ObjectRef
+from ..api.resource import ObjectMeta
+from ..processors.base import Environment
+from ..processors.registry import ProcessorRegistry
+from ..telemetry.redaction import redact
+from .channel import DEFAULT_POLICY, Channel, Readiness
+from .ports import Cluster, Recorder
+from .rows import Policy
+
+logger = logging.getLogger(__name__)
+
+SUCCESS_INTERVAL = 60.0
+"""``lastSuccessTime`` is written at most once in this many seconds."""
+
+WRITE_RETRY = 5.0
+"""Seconds before a status that could not be written is tried again."""
+
+
+class Supervisor:
+    """Keeps a `Channel` running for every processor of the operator's namespace."""
+
+    def __init__(
+        self,
+        *,
+        namespace: str,
+        registry: ProcessorRegistry,
+        cluster: Cluster,
+        recorder: Recorder,
+        environment: Environment,
+        verify_interval: float,
+    ) -> None:
+        self._namespace = namespace
+        self._registry = registry
+        self._cluster = cluster
+        self._recorder = recorder
+        self._environment = environment
+        self._verify_interval = verify_interval
+        self._channels: dict[str, Channel] = {}
+        self._tasks: dict[str, list[asyncio.Task[None]]] = {}
+        self._missing_since: dict[str, float] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self._started = time.monotonic()
+
+    def subscribe(self, listener: Callable[[], None]) -> None:
+        """Be called whenever a processor comes, goes or changes its readiness."""
+        self._listeners.append(listener)
+
+    @property
+    def channels(self) -> Iterable[Channel]:
+        """All channels, in the order in which they decorate and are reported."""
+        return sorted(
+            self._channels.values(),
+            key=lambda item: (item.spec.order if item.spec else 0, item.name),
+        )
+
+    def get(self, name: str) -> Channel | None:
+        """Return a channel by the processor's name, if the processor exists."""
+        return self._channels.get(name)
+
+    def policy(self, name: str) -> Policy:
+        """Return what a processor wants done with failures; the defaults if it is gone."""
+        channel = self._channels.get(name)
+        return channel.policy if channel else DEFAULT_POLICY
+
+    def missing_seconds(self, name: str) -> float:
+        """Return for how long a processor has been missing, as far as this process knows."""
+        return time.monotonic() - self._missing_since.get(name, self._started)
+
+    def offer(self, resource: NotificationProcessor) -> None:
+        """Take a processor that was created or changed."""
+        if resource.metadata.namespace != self._namespace:
+            self._refuse(resource.metadata, resource.status.conditions)
+            return
+        self._channel(resource.metadata, resource.status).offer(resource)
+
+    def offer_invalid(self, metadata: ObjectMeta, problem: str) -> None:
+        """Take a processor whose specification cannot be read."""
+        if metadata.namespace != self._namespace:
+            self._refuse(metadata, ())
+            return
+        self._channel(metadata, NotificationProcessorStatus()).offer_invalid(metadata, problem)
+
+    def withdraw(self, metadata: ObjectMeta) -> None:
+        """Let go of a processor that was deleted."""
+        key = metadata.name if metadata.namespace == self._namespace else metadata.uid
+        for task in self._tasks.pop(key, []):
+            task.cancel()
+        if self._channels.pop(key, None) is not None:
+            self._missing_since[key] = time.monotonic()
+            self._changed()
+
+    async def close(self) -> None:
+        """Stop all processors; sends in flight must have ended."""
+        tasks = [task for group in self._tasks.values() for task in group]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _channel(self, metadata: ObjectMeta, status: NotificationProcessorStatus) -> Channel:
+        channel = self._channels.get(metadata.name)
+        if channel is None:
+            channel = Channel(
+                metadata,
+                registry=self._registry,
+                cluster=self._cluster,
+                environment=self._environment,
+                verify_interval=self._verify_interval,
+            )
+            self._channels[metadata.name] = channel
+            self._missing_since.pop(metadata.name, None)
+            self._tasks[metadata.name] = [
+                asyncio.create_task(channel.run(), name=f"processor {metadata.name}"),
+                asyncio.create_task(
+                    self._report(channel, status), name=f"status of {metadata.name}"
+                ),
+            ]
+            self._changed()
+        return channel
+
+    def _refuse(self, metadata: ObjectMeta, old: Iterable[Condition]) -> None:
+        """Say once that a processor outside the operator's namespace is not used."""
+        ready = find_condition(old, ConditionType.READY)
+        known = ready is not None and ready.observed_generation == metadata.generation
+        if known or metadata.uid in self._tasks:
+            return
+        message = (
+            f"processors are used in namespace {self._namespace} only, where they serve the whole "
+            "cluster; create it there"
+        )
+        readiness = Readiness(ready=False, reason=ProcessorReason.NOT_ALLOWED, message=message)
+        status = _status(readiness, metadata.generation, (), None, None)
+        task = asyncio.create_task(self._store(metadata, status))
+        self._tasks[metadata.uid] = [task]
+        task.add_done_callback(lambda _: self._tasks.pop(metadata.uid, None))
+
+    async def _report(self, channel: Channel, stored: NotificationProcessorStatus) -> None:
+        """Write the processor's status whenever it changes."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SUCCESS_INTERVAL):
+                    await channel.updated.wait()
+            channel.updated.clear()
+            wanted = _status(
+                channel.readiness,
+                channel.metadata.generation,
+                stored.conditions,
+                channel.secret_version,
+                _last_success(channel, stored),
+            )
+            self._changed()
+            if wanted.to_wire() == stored.to_wire():
+                continue
+            if await self._write(channel.metadata, wanted):
+                await self._announce(channel, stored, wanted)
+                stored = wanted
+            else:
+                await asyncio.sleep(WRITE_RETRY)
+                channel.updated.set()
+
+    async def _announce(
+        self,
+        channel: Channel,
+        before: NotificationProcessorStatus,
+        after: NotificationProcessorStatus,
+    ) -> None:
+        """Write an Event when a processor stops or begins to work."""
+        old = find_condition(before.conditions, ConditionType.READY)
+        new = find_condition(after.conditions, ConditionType.READY)
+        if new is None or (
+            old is not None and (old.status, old.reason) == (new.status, new.reason)
+        ):
+            return
+        if new.reason == ProcessorReason.CONNECTING:
+            return
+        await self._recorder.record(
+            ObjectRef.of(PROCESSORS, channel.metadata).to_wire(),
+            warning=new.status != "True",
+            reason=new.reason,
+            action="Verify",
+            note=new.message,
+        )
+
+    async def _write(self, metadata: ObjectMeta, status: NotificationProcessorStatus) -> bool:
+        """Write a status over what stands there; False if it must be tried again."""
+        ref = ObjectRef.of(PROCESSORS, metadata)
+        try:
+            while True:
+                body = await self._cluster.get(ref)
+                if body["metadata"]["uid"] != ref.uid:
+                    return True
+                try:
+                    version = body["metadata"]["resourceVersion"]
+                    await self._cluster.patch_status(
+                        ref, status.to_wire(), resource_version=version
+                    )
+                except ConflictError:
+                    continue
+                return True
+        except NotFoundError:
+            return True
+        except RejectedError:
+            logger.exception("status of a processor was refused", extra={"processor": ref.name})
+            return True
+        except KubernetesError as error:
+            logger.warning("could not write the status of a processor: %s", error)
+            return False
+
+    async def _store(self, metadata: ObjectMeta, status: NotificationProcessorStatus) -> None:
+        """Write a status until it is stored, or the processor is gone."""
+        while True:
+            if await self._write(metadata, status):
+                return
+            await asyncio.sleep(WRITE_RETRY)
+
+    def _changed(self) -> None:
+        for listener in self._listeners:
+            listener()
+
+
+def _status(
+    readiness: Readiness,
+    generation: int,
+    old: Iterable[Condition],
+    secret_version: str | None,
+    last_success: datetime | None,
+) -> NotificationProcessorStatus:
+    now = datetime.now(UTC).replace(microsecond=0)
+    ready = condition(
+        ConditionType.READY,
+        readiness.ready,
+        readiness.reason,
+        redact(readiness.message),
+        generation=generation,
+        now=now,
+    )
+    return NotificationProcessorStatus(
+        observed_generation=generation,
+        observed_secret_version=secret_version,
+        last_success_time=last_success,
+        conditions=merge_conditions(list(old), [ready]),
+    )
+
+
+def _last_success(channel: Channel, stored: NotificationProcessorStatus) -> datetime | None:
+    before = stored.last_success_time
+    if channel.last_success is None:
+        return before
+    now = datetime.fromtimestamp(int(channel.last_success), UTC)
+    if before is not None and (now - before).total_seconds() < SUCCESS_INTERVAL:
+        return before
+    return now

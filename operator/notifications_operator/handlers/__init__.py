@@ -1,0 +1,1 @@
+"""What watches the cluster and hands over to the engine: kopf's handlers, the catalog's feed."""

@@ -1,0 +1,164 @@
+"""Feeds the catalog: reads its ConfigMaps, keeps watching them, and hands directories over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from ..api.errors import ExpiredError, ForbiddenError, KubernetesError
+from ..catalog import CatalogStore, Directory, Source, SourceKey, parse_source
+from ..kube.client import KubernetesClient
+from ..kube.events import EventRecorder
+from ..settings import CatalogSettings
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5.0
+"""Seconds before a namespace that could not be read is tried again."""
+
+
+class CatalogFeed:
+    """Keeps a `CatalogStore` in step with the ConfigMaps of some namespaces."""
+
+    def __init__(
+        self,
+        client: KubernetesClient,
+        recorder: EventRecorder,
+        *,
+        namespaces: Sequence[str],
+        settings: CatalogSettings,
+        publish: Callable[[Directory], None],
+    ) -> None:
+        self._client = client
+        self._recorder = recorder
+        self._namespaces = namespaces
+        self._settings = settings
+        self._publish = publish
+        self._store = CatalogStore(settle=settings.settle, removal_settle=settings.removal_settle)
+        self._read: dict[str, asyncio.Event] = {name: asyncio.Event() for name in namespaces}
+        self._known: dict[str, set[SourceKey]] = {name: set() for name in namespaces}
+        self._reported: dict[SourceKey, tuple[str, ...]] = {}
+        self._changed = asyncio.Event()
+        self.unreadable: dict[str, str] = {}
+        """Namespaces that cannot be read, with the reason."""
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for namespace in self._namespaces:
+                tasks.create_task(self._follow(namespace), name=f"catalog in {namespace}")
+            tasks.create_task(self._sync(), name="catalog sync")
+            tasks.create_task(self._build(), name="catalog directory")
+
+    async def _sync(self) -> None:
+        """Wait for the first reading of all namespaces, but not for ever for unreadable ones."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.unreadable_grace):
+                for read in self._read.values():
+                    await read.wait()
+        late = [name for name, read in self._read.items() if not read.is_set()]
+        if late:
+            logger.error("going on without catalog namespaces that cannot be read: %s", late)
+        self._store.mark_synced(time.monotonic())
+        self._changed.set()
+
+    async def _follow(self, namespace: str) -> None:
+        """List and watch one namespace; whatever goes wrong, list again."""
+        while True:
+            try:
+                items, version = await self._client.list_catalog(namespace)
+                await self._replace(namespace, items)
+                self.unreadable.pop(namespace, None)
+                self._read[namespace].set()
+                async for event in self._client.watch_catalog(namespace, version):
+                    if event.deleted:
+                        self._remove(namespace, _key(event.body))
+                    else:
+                        await self._apply(namespace, event.body)
+            except ExpiredError:
+                continue
+            except KubernetesError as error:
+                level = logging.ERROR if isinstance(error, ForbiddenError) else logging.WARNING
+                logger.log(level, "cannot read the catalog in %s: %s", namespace, error)
+                self.unreadable[namespace] = str(error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _replace(self, namespace: str, items: Sequence[dict[str, Any]]) -> None:
+        """Take a whole list: what is not in it is gone, even if no watch said so."""
+        for gone in self._known[namespace] - {_key(body) for body in items}:
+            self._remove(namespace, gone)
+        for body in items:
+            await self._apply(namespace, body)
+
+    async def _apply(self, namespace: str, body: dict[str, Any]) -> None:
+        source = Source(
+            namespace=body["metadata"]["namespace"],
+            name=body["metadata"]["name"],
+            uid=body["metadata"]["uid"],
+            resource_version=body["metadata"]["resourceVersion"],
+            data=body.get("data") or {},
+            binary_data=body.get("binaryData") or {},
+        )
+        self._known[namespace].add(source.key)
+        if self._store.is_current(source):
+            return
+        parsed = await asyncio.to_thread(parse_source, source)
+        self._store.apply(parsed, time.monotonic())
+        await self._report(source)
+        self._changed.set()
+
+    def _remove(self, namespace: str, key: SourceKey) -> None:
+        self._known[namespace].discard(key)
+        self._reported.pop(key, None)
+        self._store.remove(key, time.monotonic())
+        self._changed.set()
+
+    async def _build(self) -> None:
+        """Build the directory whenever changes have settled, off the event loop."""
+        while True:
+            self._changed.clear()
+            delay = self._store.due(time.monotonic())
+            if delay is None or delay > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(delay):
+                        await self._changed.wait()
+                continue
+            sources = self._store.take_due(time.monotonic())
+            if sources is None:
+                continue
+            directory = await asyncio.to_thread(Directory.build, sources)
+            self._store.adopt(directory)
+            logger.info("catalog: %d entities, %d users", len(directory), directory.user_count)
+            self._publish(directory)
+
+    async def _report(self, source: Source) -> None:
+        """Name broken documents in a Warning Event on their ConfigMap, once per kind of trouble."""
+        problems = tuple(str(problem) for problem in self._store.problems(source.key))
+        if problems == self._reported.get(source.key, ()):
+            return
+        self._reported[source.key] = problems
+        if not problems:
+            return
+        regarding = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "namespace": source.namespace,
+            "name": source.name,
+            "uid": source.uid,
+        }
+        logger.warning("catalog ConfigMap %s: %s", source.key, "; ".join(problems[:5]))
+        await self._recorder.record(
+            regarding,
+            warning=True,
+            reason="InvalidEntities",
+            action="Parse",
+            note=f"{len(problems)} problems; " + "; ".join(problems),
+        )
+
+
+def _key(body: dict[str, Any]) -> SourceKey:
+    return SourceKey(namespace=body["metadata"]["namespace"], name=body["metadata"]["name"])

@@ -1,0 +1,62 @@
+"""The kopf handlers of our kinds: parse nothing, decide nothing, hand over."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import kopf
+
+from ..api.references import NOTIFICATIONS, PROCESSORS
+from ..api.resource import GROUP, VERSION
+from ..delivery.engine import Engine
+from .login import add_login
+
+logger = logging.getLogger(__name__)
+
+_BACKOFFS = (1, 1, 2, 3, 5, 8, 13, 21, *[30] * 5760)
+"""Seconds between tries to reach the API server: two days, then the process ends."""
+
+
+def make_registry(engine: Engine) -> kopf.OperatorRegistry:
+    """Return the handlers, bound to an engine.
+
+    Only raw events are used: kopf persists nothing, adds no finalizer and writes no annotation.
+    """
+    registry = kopf.OperatorRegistry()
+    add_login(registry)
+
+    @kopf.on.event(GROUP, VERSION, NOTIFICATIONS, registry=registry)
+    async def notification(event: kopf.RawEvent, **_: Any) -> None:
+        body: dict[str, Any] = dict(event["object"])
+        if event["type"] == "DELETED":
+            engine.withdraw(body["metadata"]["uid"])
+        else:
+            engine.offer(body)
+
+    @kopf.on.event(GROUP, VERSION, PROCESSORS, registry=registry)
+    async def processor(event: kopf.RawEvent, **_: Any) -> None:
+        body: dict[str, Any] = dict(event["object"])
+        if event["type"] == "DELETED":
+            engine.withdraw_processor(body)
+        else:
+            engine.offer_processor(body)
+
+    return registry
+
+
+def make_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings: an informer that never gives up and never writes."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.posting.loggers = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.queueing.idle_timeout = 1.0
+    settings.watching.chunk_size = 500
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.networking.error_backoffs = _BACKOFFS
+    return settings

@@ -1,0 +1,193 @@
+"""The operator's Kubernetes API calls: the only way to the API server, kopf's watch aside."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..api.errors import ExpiredError, NotFoundError
+from ..api.references import ObjectRef
+from ..api.resource import GROUP, VERSION
+from .transport import Transport
+
+FIELD_MANAGER = "notifications-operator"
+"""Name under which the API server records our writes."""
+
+CATALOG_LABEL = f"{GROUP}/catalog=true"
+"""Selects the ConfigMaps that hold catalog entities."""
+
+_PAGE = 500
+"""Objects per page of a list."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """Values of a Secret, and the version they were read at."""
+
+    data: Mapping[str, bytes]
+    resource_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigMapEvent:
+    """A change of a ConfigMap; ``deleted`` ones carry their last content."""
+
+    body: dict[str, Any]
+    deleted: bool
+
+
+class KubernetesClient:
+    """Kubernetes API calls of the operator, by what they are for."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.close()
+
+    async def version(self) -> str:
+        """Return the API server's version; any authenticated client may ask."""
+        return str((await self._transport.request("GET", "/version"))["gitVersion"])
+
+    async def get_definition(self, plural: str) -> dict[str, Any]:
+        """Return the installed custom resource definition of one of our kinds."""
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{plural}.{GROUP}"
+        return await self._transport.request("GET", path)
+
+    async def get(self, ref: ObjectRef) -> dict[str, Any]:
+        """Return a custom resource of our group."""
+        return await self._transport.request("GET", _path(ref))
+
+    async def list_processors(self, namespace: str) -> list[dict[str, Any]]:
+        """Return the NotificationProcessors of a namespace."""
+        items, _ = await self._list(
+            f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/notificationprocessors", {}
+        )
+        return items
+
+    async def patch_status(
+        self, ref: ObjectRef, status: Mapping[str, Any], *, resource_version: str
+    ) -> dict[str, Any]:
+        """Merge into the status if the object is still at one resource version.
+
+        A merge patch that carries ``metadata.resourceVersion`` fails with 409, unlike a JSON
+        patch's test, whose 422 could as well be a schema error.
+
+        Returns
+        -------
+        dict
+            The object as it is now, so that the caller sees what was really stored.
+
+        Raises
+        ------
+        ConflictError
+            If someone else has written the object since; the caller reads again and decides.
+        RejectedError
+            If the API server will never store this status.
+        KubernetesError
+            For any other failure.
+        """
+        return await self._transport.request(
+            "PATCH",
+            f"{_path(ref)}/status",
+            query={"fieldManager": FIELD_MANAGER},
+            body={"metadata": {"resourceVersion": resource_version}, "status": status},
+            content_type="application/merge-patch+json",
+        )
+
+    async def delete(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
+        """Delete a custom resource if it is still the one that was seen."""
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        await self._transport.request(
+            "DELETE",
+            _path(ref),
+            body={
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                "preconditions": preconditions,
+                "propagationPolicy": "Background",
+            },
+        )
+
+    async def get_secret(self, namespace: str, name: str) -> Secret | None:
+        """Return a Secret, or ``None`` if it is not there."""
+        try:
+            body = await self._transport.request(
+                "GET", f"/api/v1/namespaces/{namespace}/secrets/{name}"
+            )
+        except NotFoundError:
+            return None
+        return Secret(
+            data=_decode(body.get("data") or {}),
+            resource_version=body["metadata"]["resourceVersion"],
+        )
+
+    async def list_catalog(self, namespace: str) -> tuple[list[dict[str, Any]], str]:
+        """Return the catalog's ConfigMaps in a namespace, and the version of the list."""
+        return await self._list(
+            f"/api/v1/namespaces/{namespace}/configmaps", {"labelSelector": CATALOG_LABEL}
+        )
+
+    async def watch_catalog(
+        self, namespace: str, resource_version: str
+    ) -> AsyncIterator[ConfigMapEvent]:
+        """Yield changes of the catalog's ConfigMaps after a version.
+
+        The stream goes on over the server's regular ends and stops with an error.
+
+        Raises
+        ------
+        ExpiredError
+            If the version is too old; list again.
+        KubernetesError
+            For any other failure.
+        """
+        while True:
+            query = {
+                "labelSelector": CATALOG_LABEL,
+                "resourceVersion": resource_version,
+                "allowWatchBookmarks": "true",
+            }
+            path = f"/api/v1/namespaces/{namespace}/configmaps"
+            async for event in self._transport.watch(path, query):
+                resource_version = event["object"]["metadata"]["resourceVersion"]
+                if event["type"] != "BOOKMARK":
+                    yield ConfigMapEvent(body=event["object"], deleted=event["type"] == "DELETED")
+
+    async def create_event(self, namespace: str, body: Mapping[str, Any]) -> None:
+        """Create an Event (``events.k8s.io/v1``)."""
+        await self._transport.request(
+            "POST", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", body=body
+        )
+
+    async def _list(self, path: str, query: Mapping[str, str]) -> tuple[list[dict[str, Any]], str]:
+        """List page by page; an expired continuation starts anew."""
+        while True:
+            try:
+                return await self._list_pages(path, query)
+            except ExpiredError:
+                continue
+
+    async def _list_pages(
+        self, path: str, query: Mapping[str, str]
+    ) -> tuple[list[dict[str, Any]], str]:
+        items: list[dict[str, Any]] = []
+        page = {**query, "limit": str(_PAGE)}
+        while True:
+            answer = await self._transport.request("GET", path, query=page)
+            items.extend(answer["items"])
+            token = answer["metadata"].get("continue")
+            if not token:
+                return items, answer["metadata"]["resourceVersion"]
+            page["continue"] = token
+
+
+def _path(ref: ObjectRef) -> str:
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{ref.namespace}/{ref.plural}/{ref.name}"
+
+
+def _decode(data: Mapping[str, str]) -> dict[str, bytes]:
+    return {key: base64.b64decode(value or "") for key, value in data.items()}

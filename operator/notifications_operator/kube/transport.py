@@ -1,0 +1,160 @@
+"""Raw requests to the API server: one place for authentication, timeouts and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import client, config
+
+from ..api.errors import (
+    ConflictError,
+    ExpiredError,
+    ForbiddenError,
+    KubernetesError,
+    NotFoundError,
+    RejectedError,
+    UnavailableError,
+)
+
+REQUEST_TIMEOUT = 30.0
+"""Seconds for one request, watches aside."""
+
+WATCH_SECONDS = 300
+"""Seconds after which the server ends a watch, so that a dead connection is noticed."""
+
+_ERRORS: Mapping[int, type[KubernetesError]] = {
+    400: RejectedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    410: ExpiredError,
+    413: RejectedError,
+    422: RejectedError,
+}
+_TOO_LARGE = ("request is too large", "message larger than max", "exceeds the maximum size")
+
+
+class Transport:
+    """Sends requests to one API server as JSON, without typed models.
+
+    Typed models of the client library drop fields they do not know and fail on nulls
+    (reference: kubernetes-client.md), so only its connection and login are used.
+    """
+
+    def __init__(self, api: client.ApiClient) -> None:
+        self._api = api
+
+    @classmethod
+    async def connect(cls) -> Transport:
+        """Make a transport from ``$KUBECONFIG`` if it is set, else from the service account."""
+        configuration = client.Configuration()
+        if os.environ.get("KUBECONFIG"):
+            await config.load_kube_config(client_configuration=configuration)
+        else:
+            config.load_incluster_config(client_configuration=configuration)
+        return cls(client.ApiClient(configuration))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        """Send one request and return the answer's JSON object.
+
+        Raises
+        ------
+        KubernetesError
+            One of its subclasses, by the answer's status.
+        """
+        response = await self._send(method, path, query, body, content_type, REQUEST_TIMEOUT)
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                data = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(f"{method} {path}: {_describe(error)}") from error
+        if response.status >= 300:
+            raise _error(method, path, response.status, data)
+        answer: dict[str, Any] = json.loads(data)
+        return answer
+
+    async def watch(self, path: str, query: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
+        """Yield watch events until the server ends the stream.
+
+        Raises
+        ------
+        ExpiredError
+            If the resource version is too old.
+        KubernetesError
+            For any other failure.
+        """
+        full = {**query, "watch": "true", "timeoutSeconds": str(WATCH_SECONDS)}
+        timeout = WATCH_SECONDS + REQUEST_TIMEOUT
+        response = await self._send("GET", path, full, None, "application/json", timeout)
+        try:
+            if response.status >= 300:
+                raise _error("WATCH", path, response.status, await response.read())
+            async for line in response.content:
+                event: dict[str, Any] = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    code = status.get("code", 500)
+                    raise _error("WATCH", path, code, json.dumps(status).encode())
+                yield event
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(f"WATCH {path}: {_describe(error)}") from error
+        finally:
+            response.close()
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None,
+        content_type: str,
+        timeout: float,
+    ) -> aiohttp.ClientResponse:
+        try:
+            _, url, headers, payload, _ = await self._api.param_serialize(
+                method,
+                path,
+                query_params=list((query or {}).items()),
+                header_params={"Content-Type": content_type, "Accept": "application/json"},
+                body=body,
+                auth_settings=["BearerToken"],
+            )
+            answer = await self._api.call_api(
+                method, url, header_params=headers, body=payload, _request_timeout=timeout
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(f"{method} {path}: {_describe(error)}") from error
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _error(method: str, path: str, status: int, data: bytes) -> KubernetesError:
+    try:
+        message = str(json.loads(data).get("message", ""))
+    except (ValueError, AttributeError):
+        message = data[:256].decode(errors="replace")
+    text = f"{method} {path}: {status} {message}"
+    if status >= 500 and any(sign in message for sign in _TOO_LARGE):
+        return RejectedError(text)
+    return _ERRORS.get(status, UnavailableError)(text)

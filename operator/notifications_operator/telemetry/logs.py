@@ -1,0 +1,43 @@
+"""Logs: one JSON object per line, with secrets redacted."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from .redaction import redact
+
+_STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_QUIET = ("kopf", "aiohttp.access", "asyncio")
+
+
+class JSONFormatter(logging.Formatter):
+    """Formats a record as JSON; whatever is passed as ``extra`` becomes a field."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line; every text in it is redacted."""
+        fields: dict[str, Any] = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "severity": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        extra = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+        fields.update({key: value for key, value in extra.items() if not key.startswith("_")})
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return redact(json.dumps(fields, default=str, ensure_ascii=False))
+
+
+def configure_logging(level: str) -> None:
+    """Send all logs to standard error as JSON; libraries speak up from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JSONFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
