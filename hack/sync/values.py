@@ -81,7 +81,7 @@ def generate(root: Path) -> dict[Path, str]:
                     _code(o.path),
                     o.type,
                     "" if o.default is None else _code(json.dumps(o.default)),
-                    o.description,
+                    o.description.replace("<", "&lt;"),
                 )
                 for o in options
             ),

@@ -68,6 +68,8 @@ class KindProvider:
         """Create the cluster; a failure leaves what runs to `stop`."""
         self._mounted.mkdir(exist_ok=True)
         (self._mounted / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
+        # Made by the API server it would be root's, and closed to others.
+        (self._mounted / "audit.log").touch()
         (self.record.directory / "kind.json").write_text(json.dumps(self._config()))
         self._kind(
             "create",
@@ -103,8 +105,7 @@ class KindProvider:
         return self.record.directory / "node"
 
     def _kind(self, *arguments: str) -> None:
-        kind = shutil.which("kind") or str(binaries.ensure(["kind"]) / "kind")
-        _run(kind, *arguments, f"--name=ntf-{self.record.name}")
+        _run(_kind_program(), *arguments, f"--name=ntf-{self.record.name}")
 
     def _config(self) -> dict[str, object]:
         """Return kind's configuration, with the audit log its documentation describes."""
@@ -115,10 +116,11 @@ class KindProvider:
             "readOnly": False,
             "pathType": "Directory",
         }
-        arguments = {
-            "audit-policy-file": f"{_IN_NODE}/audit-policy.json",
-            "audit-log-path": f"{_IN_NODE}/audit.log",
-        }
+        # A list, as in kubeadm.k8s.io/v1beta4; kind merges it with its own by name.
+        arguments = [
+            {"name": "audit-policy-file", "value": f"{_IN_NODE}/audit-policy.json"},
+            {"name": "audit-log-path", "value": f"{_IN_NODE}/audit.log"},
+        ]
         cluster_configuration = {
             "kind": "ClusterConfiguration",
             "apiServer": {"extraArgs": arguments, "extraVolumes": [volume]},
@@ -135,6 +137,14 @@ class KindProvider:
                 }
             ],
         }
+
+
+def _kind_program() -> str:
+    """Return the kind on PATH if it is the one the pinned node image was built for."""
+    own = shutil.which("kind")
+    if own is not None and _run(own, "version", "--quiet").strip() == versions.KIND:
+        return own
+    return str(binaries.ensure(["kind"]) / "kind")
 
 
 def _run(*argv: str) -> str:
