@@ -1,0 +1,168 @@
+"""The listening side of the SMTP peer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import ssl
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from .certificates import Certificate, TLSMode
+from .ledger import Ledger
+from .script import Action, Fault, Reply, Script, Step
+from .session import Session
+
+
+@dataclass(kw_only=True)
+class SMTPPeer:
+    """A scripted SMTP server on a port of its own.
+
+    Attributes
+    ----------
+    host, port
+        Where to listen; port 0 takes a free one, and `port` says which once it runs.
+    tls, certificate
+        How TLS is offered. Without TLS no certificate is needed.
+    username, password
+        Credentials that are asked for; without them AUTH is not offered.
+    auth_mechanisms
+        What AUTH offers.
+    auth_offered_in_clear
+        Offer AUTH without TLS as well: a trap for clients that fall for a stripped STARTTLS. The
+        ledger counts who does.
+    max_size
+        SIZE that is advertised and enforced (RFC 1870).
+    smtputf8
+        Whether SMTPUTF8 and 8BITMIME are offered (RFC 6531).
+    esmtp
+        Whether EHLO is known at all.
+    max_messages
+        Messages per connection, after which MAIL gets 421 and the connection ends.
+    greylist
+        Whether the first attempt at each recipient is put off.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    tls: TLSMode = TLSMode.NONE
+    certificate: Certificate | None = None
+    username: str | None = None
+    password: str | None = None
+    auth_mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
+    auth_offered_in_clear: bool = False
+    max_size: int | None = None
+    smtputf8: bool = True
+    esmtp: bool = True
+    max_messages: int | None = None
+    greylist: bool = False
+    ledger: Ledger = field(default_factory=Ledger)
+
+    def __post_init__(self) -> None:
+        self.script = Script()
+        self.greylisted: set[tuple[str, str]] = set()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: dict[int, asyncio.StreamWriter] = {}
+
+    def fail(
+        self,
+        step: Step,
+        action: Action | str,
+        *,
+        times: int | None = 1,
+        recipient: str | None = None,
+        recorded: bool = False,
+    ) -> None:
+        """Let something go wrong.
+
+        Parameters
+        ----------
+        step
+            When.
+        action
+            What; a string is a `Reply`.
+        times
+            How often; ``None`` for always.
+        recipient
+            Only for this recipient (steps from RCPT on).
+        recorded
+            With `Step.END`: the message is accepted into the ledger before the client learns
+            otherwise, or nothing.
+        """
+        act = Reply(action) if isinstance(action, str) else action
+        self.script.add(
+            Fault(step=step, action=act, times=times, recipient=recipient, recorded=recorded)
+        )
+
+    @property
+    def tls_context(self) -> ssl.SSLContext:
+        """The TLS context of one handshake."""
+        if self.certificate is None:
+            raise RuntimeError("this SMTP peer has no certificate")
+        return self.certificate.server_context()
+
+    def authenticates(self, username: str, password: str) -> bool:
+        """Say whether these are the peer's credentials."""
+        return hmac.compare_digest(username.encode(), (self.username or "").encode()) and (
+            hmac.compare_digest(password.encode(), (self.password or "").encode())
+        )
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(
+            self._connected, self.host, self.port, limit=64 * 1024 * 1024
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Close the port and every connection, as a server that dies."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        await self.drop_connections()
+
+    async def drop_connections(self) -> None:
+        """Close every connection and go on listening."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open now."""
+        return len(self._writers)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.ledger.connections += 1
+        number = self.ledger.connections
+        self._writers[number] = writer
+        task = asyncio.get_running_loop().create_task(self._serve(number, reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(
+        self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        session = Session(self, number, reader, writer)
+        try:
+            await session.run()
+        finally:
+            # Not close(): on TLS it waits for the other side to say goodbye.
+            writer.transport.abort()
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await writer.wait_closed()
+            del self._writers[number]
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.ledger.notify()

@@ -1,0 +1,440 @@
+"""One SMTP session: RFC 5321's state machine, and the faults of the script."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hmac
+import re
+import secrets
+import socket
+import ssl
+import struct
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from .certificates import TLSMode
+from .ledger import Message
+from .script import Action, Drop, Fault, Hang, Raw, Reply, Reset, Step
+
+if TYPE_CHECKING:
+    from .peer import SMTPPeer
+
+MAX_COMMAND_LINE = 512 + 500
+"""RFC 5321 4.5.3.1.4, with what MAIL may add for SIZE, SMTPUTF8 and AUTH."""
+
+MAX_TEXT_LINE = 1000
+"""RFC 5321 4.5.3.1.6, with its CRLF."""
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+"
+_LABEL = (
+    r"[A-Za-z0-9\u0080-\U0010ffff]([A-Za-z0-9\u0080-\U0010ffff-]*[A-Za-z0-9\u0080-\U0010ffff])?"
+)
+_PATH = rf"<(?P<address>{_ATOM}(\.{_ATOM})*@{_LABEL}(\.{_LABEL})*)>"
+_PARAMETERS = r"(?P<parameters>( [A-Za-z0-9][A-Za-z0-9-]*(=[\x21-\x3c\x3e-\x7e]+)?)*)"
+_MAIL = re.compile(rf"(?i:FROM):{_PATH}{_PARAMETERS}")
+_RCPT = re.compile(rf"(?i:TO):{_PATH}{_PARAMETERS}")
+_EHLO_NAME = re.compile(rf"({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f.:]+(IPv6:[0-9A-Fa-f:.]+)?\])")
+_REQUIRED_HEADERS = ("From", "To", "Date", "Message-ID", "Subject")
+
+
+class Gone(Exception):
+    """The session is over."""
+
+
+class Session:
+    """Serves one connection until it ends."""
+
+    def __init__(
+        self,
+        peer: SMTPPeer,
+        number: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._peer = peer
+        self._ledger = peer.ledger
+        self._number = number
+        self._reader = reader
+        self._writer = writer
+        self._tls = False
+        self._greeted = False
+        self._user: str | None = None
+        self._accepted = 0
+        self._mail_from: str | None = None
+        self._rcpt_to: list[str] = []
+        self._parameters: dict[str, str] = {}
+        self._verbs: dict[str, Callable[[str], Awaitable[None]]] = {
+            "EHLO": self._ehlo,
+            "HELO": self._helo,
+            "STARTTLS": self._starttls,
+            "AUTH": self._auth,
+            "MAIL": self._mail,
+            "RCPT": self._rcpt,
+            "DATA": self._data,
+            "RSET": self._rset,
+            "NOOP": self._noop,
+            "QUIT": self._quit,
+        }
+
+    async def run(self) -> None:
+        try:
+            if self._peer.tls is TLSMode.IMPLICIT:
+                await self._handshake()
+            if not await self._faulted(Step.CONNECT):
+                await self._say(f"220 {self._peer.host} ESMTP scripted")
+            while True:
+                await self._command()
+        except (Gone, OSError, asyncio.IncompleteReadError):
+            return
+
+    # Lines
+
+    async def _command(self) -> None:
+        line = await self._line(MAX_COMMAND_LINE)
+        verb, _, rest = line.partition(" ")
+        verb = verb.upper()
+        self._ledger.commands.append((self._number, verb))
+        await self._ledger.notify()
+        handler = self._verbs.get(verb)
+        if handler is None:
+            await self._refuse(verb, "500 5.5.1 unknown command", violation=f"unknown {verb!r}")
+            return
+        if self._pending() and verb != "QUIT":
+            self._violation(f"{verb} was pipelined, which was not offered (RFC 2920)")
+        await handler(rest)
+
+    async def _line(self, limit: int) -> str:
+        raw = await self._reader.readuntil(b"\n")
+        if not raw.endswith(b"\r\n"):
+            self._violation(f"line without CRLF: {raw[:80]!r}")
+        if len(raw) > limit:
+            self._violation(f"line of {len(raw)} octets")
+        if any(octet < 0x20 or octet == 0x7F for octet in raw.rstrip(b"\r\n")):
+            self._violation(f"control character in {raw[:80]!r}")
+        try:
+            return raw.rstrip(b"\r\n").decode("utf-8")
+        except UnicodeDecodeError:
+            self._violation(f"not UTF-8: {raw[:80]!r}")
+            return raw.rstrip(b"\r\n").decode("latin-1")
+
+    def _pending(self) -> bool:
+        return bool(self._reader._buffer)  # type: ignore[attr-defined]
+
+    async def _say(self, text: str) -> None:
+        lines = text.split("\n")
+        reply = [f"{line[:3]}-{line[4:]}" for line in lines[:-1]] + [lines[-1]]
+        self._writer.write("".join(f"{line}\r\n" for line in reply).encode())
+        await self._writer.drain()
+
+    async def _refuse(self, step: str, text: str, violation: str | None = None) -> None:
+        self._ledger.refused[step.lower()] += 1
+        if violation is not None:
+            self._violation(violation)
+        await self._say(text)
+
+    def _violation(self, text: str) -> None:
+        self._ledger.violations.append(f"connection {self._number}: {text}")
+
+    # Faults
+
+    async def _faulted(self, step: Step, recipient: str | None = None) -> bool:
+        """Let the fault of this step happen; False if there is none."""
+        fault = self._peer.script.next(step, recipient)
+        if fault is None:
+            return False
+        await self._happen(step, fault)
+        return True
+
+    async def _happen(self, step: Step, fault: Fault) -> None:
+        if not (isinstance(fault.action, Reply) and fault.action.text.startswith("2")):
+            self._ledger.refused[step] += 1
+        await self._act(fault.action)
+
+    async def _act(self, action: Action) -> None:
+        match action:
+            case Reply(text=text, close=close):
+                await self._say(text)
+                if close or text.startswith("421"):
+                    raise Gone
+            case Raw(data=data):
+                self._writer.write(data)
+                await self._writer.drain()
+            case Drop():
+                raise Gone
+            case Reset():
+                raw = self._writer.get_extra_info("socket")
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self._writer.transport.abort()
+                raise Gone
+            case Hang():
+                await self._ledger.notify()
+                await self._until_gone()
+
+    async def _until_gone(self) -> None:
+        while await self._reader.read(65536):
+            pass
+        raise Gone
+
+    # Session
+
+    async def _ehlo(self, name: str) -> None:
+        if await self._faulted(Step.EHLO):
+            return
+        if not self._peer.esmtp:
+            await self._refuse("ehlo", "502 5.5.1 EHLO is not known here")
+            return
+        if not _EHLO_NAME.fullmatch(name):
+            await self._refuse("ehlo", "501 5.5.4 bad domain", f"EHLO name {name!r}")
+            return
+        self._greeted = True
+        self._forget_transaction()
+        await self._say("\n".join(["250 scripted greets you", *self._extensions()]))
+
+    def _extensions(self) -> list[str]:
+        lines = ["250 ENHANCEDSTATUSCODES"]
+        if self._peer.smtputf8:
+            lines += ["250 8BITMIME", "250 SMTPUTF8"]
+        if self._peer.max_size is not None:
+            lines.append(f"250 SIZE {self._peer.max_size}")
+        if self._peer.tls is TLSMode.STARTTLS and not self._tls:
+            lines.append("250 STARTTLS")
+        if self._peer.username is not None and (self._tls or self._peer.auth_offered_in_clear):
+            lines.append(" ".join(["250 AUTH", *self._peer.auth_mechanisms]))
+        return lines
+
+    async def _helo(self, name: str) -> None:
+        if await self._faulted(Step.HELO):
+            return
+        self._greeted = True
+        self._forget_transaction()
+        await self._say("250 scripted")
+
+    async def _starttls(self, rest: str) -> None:
+        if await self._faulted(Step.STARTTLS):
+            return
+        if self._peer.tls is not TLSMode.STARTTLS or self._tls or rest:
+            await self._refuse("starttls", "503 5.5.1 not now", "STARTTLS was not offered")
+            return
+        if self._pending():
+            self._violation("plaintext after STARTTLS (RFC 3207 4.2)")
+        await self._say("220 2.0.0 go ahead")
+        await self._handshake()
+        self._greeted = False
+        self._forget_transaction()
+
+    async def _handshake(self) -> None:
+        try:
+            await self._writer.start_tls(self._peer.tls_context)
+        except (ssl.SSLError, OSError):
+            self._ledger.failed_handshakes += 1
+            raise Gone from None
+        self._tls = True
+
+    # Authentication (RFC 4954)
+
+    async def _auth(self, rest: str) -> None:
+        if not self._tls:
+            self._ledger.clear_credentials += 1
+        if await self._faulted(Step.AUTH):
+            return
+        mechanism, _, initial = rest.partition(" ")
+        if self._peer.username is None or mechanism.upper() not in self._peer.auth_mechanisms:
+            await self._refuse("auth", "504 5.5.4 unknown mechanism", f"AUTH {mechanism} unoffered")
+        elif self._user is not None:
+            await self._refuse("auth", "503 5.5.1 already authenticated", "AUTH twice")
+        elif not self._tls and not self._peer.auth_offered_in_clear:
+            await self._refuse("auth", "538 5.7.11 encryption required", "AUTH in clear")
+        else:
+            await self._check_credentials(mechanism.upper(), initial)
+
+    async def _check_credentials(self, mechanism: str, initial: str) -> None:
+        try:
+            match mechanism:
+                case "PLAIN":
+                    answer = initial or await self._challenge("")
+                    _, username, password = _decoded(answer).split("\0")
+                    good = self._peer.authenticates(username, password)
+                case "LOGIN":
+                    username = _decoded(initial or await self._challenge("Username:"))
+                    password = _decoded(await self._challenge("Password:"))
+                    good = self._peer.authenticates(username, password)
+                case _:
+                    nonce = f"<{secrets.token_hex(8)}@scripted>"
+                    username, digest = _decoded(await self._challenge(nonce)).split(" ")
+                    expected = hmac.new(
+                        (self._peer.password or "").encode(), nonce.encode(), "md5"
+                    ).hexdigest()
+                    good = digest == expected and username == self._peer.username
+        except (ValueError, binascii.Error):
+            await self._refuse("auth", "501 5.5.2 cannot decode", "AUTH response is malformed")
+            return
+        if not good:
+            await self._refuse("auth", "535 5.7.8 authentication credentials invalid")
+            return
+        self._user = username
+        await self._say("235 2.7.0 authenticated")
+
+    async def _challenge(self, text: str) -> str:
+        await self._say(f"334 {base64.b64encode(text.encode()).decode()}")
+        return await self._line(12288)
+
+    # Transaction
+
+    async def _mail(self, rest: str) -> None:
+        if self._peer.max_messages is not None and self._accepted >= self._peer.max_messages:
+            await self._say("421 4.7.0 too many messages on this connection")
+            raise Gone
+        if await self._faulted(Step.MAIL):
+            return
+        match = _MAIL.fullmatch(rest)
+        if not self._greeted:
+            await self._refuse("mail", "503 5.5.1 EHLO first", "MAIL before EHLO")
+        elif self._mail_from is not None:
+            await self._refuse("mail", "503 5.5.1 nested MAIL", "MAIL within a transaction")
+        elif match is None:
+            await self._refuse("mail", "501 5.1.7 bad sender syntax", f"MAIL {rest!r}")
+        elif self._peer.username is not None and self._user is None:
+            await self._refuse("mail", "530 5.7.0 authentication required")
+        else:
+            await self._begin(match["address"], _parameters(match["parameters"]))
+
+    async def _begin(self, address: str, parameters: dict[str, str]) -> None:
+        known = {"SIZE"} if self._peer.max_size is not None else set()
+        known |= {"SMTPUTF8", "BODY"} if self._peer.smtputf8 else set()
+        if unknown := parameters.keys() - known:
+            await self._refuse("mail", "555 5.5.4 unknown parameter", f"MAIL with {unknown}")
+        elif not address.isascii() and "SMTPUTF8" not in parameters:
+            await self._refuse("mail", "553 5.6.7 SMTPUTF8 needed", f"MAIL {address!r}")
+        elif self._peer.max_size is not None and (
+            int(parameters.get("SIZE", 0)) > self._peer.max_size
+        ):
+            await self._refuse("mail", "552 5.3.4 message too big")
+        else:
+            self._mail_from = address
+            self._parameters = parameters
+            await self._say("250 2.1.0 sender ok")
+
+    async def _rcpt(self, rest: str) -> None:
+        match = _RCPT.fullmatch(rest)
+        address = match["address"] if match else None
+        if await self._faulted(Step.RCPT, address):
+            return
+        if self._mail_from is None:
+            await self._refuse("rcpt", "503 5.5.1 MAIL first", "RCPT before MAIL")
+        elif match is None or address is None or match["parameters"]:
+            await self._refuse("rcpt", "501 5.1.3 bad recipient syntax", f"RCPT {rest!r}")
+        elif not address.isascii() and "SMTPUTF8" not in self._parameters:
+            await self._refuse("rcpt", "553 5.6.7 SMTPUTF8 needed", f"RCPT {address!r}")
+        elif self._peer.greylist and (self._mail_from, address) not in self._peer.greylisted:
+            self._peer.greylisted.add((self._mail_from, address))
+            await self._refuse("rcpt", "450 4.7.1 Greylisting in action, come back later")
+        else:
+            self._rcpt_to.append(address)
+            await self._say("250 2.1.5 recipient ok")
+
+    async def _data(self, rest: str) -> None:
+        if await self._faulted(Step.DATA):
+            return
+        if not self._rcpt_to or rest:
+            await self._refuse("data", "503 5.5.1 RCPT first", "DATA without recipients")
+            return
+        if self._pending():
+            self._violation("the message came before 354")
+        await self._say("354 end with <CRLF>.<CRLF>")
+        raw, flaw = await self._body()
+        await self._end(raw, flaw)
+
+    async def _body(self) -> tuple[bytes, str | None]:
+        lines: list[bytes] = []
+        flaw = None
+        while (line := await self._reader.readuntil(b"\n")) != b".\r\n":
+            if not lines:
+                await self._faulted(Step.BODY)
+            flaw = flaw or _flaw(line, eight_bit="SMTPUTF8" in self._parameters)
+            lines.append(line.removeprefix(b"."))
+        return b"".join(lines), flaw
+
+    async def _end(self, raw: bytes, flaw: str | None) -> None:
+        message = Message(
+            mail_from=self._mail_from or "",
+            rcpt_to=tuple(self._rcpt_to),
+            raw=raw,
+            connection=self._number,
+            peer=str(self._writer.get_extra_info("peername")),
+            tls=self._tls,
+            user=self._user,
+            smtputf8="SMTPUTF8" in self._parameters,
+        )
+        recipient = self._rcpt_to[0]
+        self._forget_transaction()
+        flaw = flaw or _malformed(message)
+        if flaw is not None:
+            await self._refuse("end", f"554 5.6.0 {flaw}", f"message with {flaw}")
+            return
+        fault = self._peer.script.next(Step.END, recipient)
+        if fault is not None:
+            if fault.recorded:
+                await self._ledger.accept(message)
+            await self._happen(Step.END, fault)
+        elif self._peer.max_size is not None and len(raw) > self._peer.max_size:
+            await self._refuse("end", "552 5.3.4 message too big")
+        else:
+            self._accepted += 1
+            await self._ledger.accept(message)
+            await self._say(f"250 2.0.0 queued as {len(self._ledger.messages)}")
+
+    async def _rset(self, rest: str) -> None:
+        if await self._faulted(Step.RSET):
+            return
+        self._forget_transaction()
+        await self._say("250 2.0.0 reset")
+
+    async def _noop(self, rest: str) -> None:
+        if not await self._faulted(Step.NOOP):
+            await self._say("250 2.0.0 ok")
+
+    async def _quit(self, rest: str) -> None:
+        if not await self._faulted(Step.QUIT):
+            await self._say("221 2.0.0 bye")
+        raise Gone
+
+    def _forget_transaction(self) -> None:
+        self._mail_from = None
+        self._rcpt_to = []
+        self._parameters = {}
+
+
+def _decoded(text: str) -> str:
+    return base64.b64decode(text, validate=True).decode()
+
+
+def _parameters(text: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in text.split())
+    return {name.upper(): value for name, _, value in pairs}
+
+
+def _flaw(line: bytes, *, eight_bit: bool) -> str | None:
+    """Say what RFC 5321 forbids in a line of text, as a line of a reply."""
+    if not line.endswith(b"\r\n"):
+        return "a bare line feed"
+    if len(line) > MAX_TEXT_LINE:
+        return f"a line of {len(line)} octets"
+    if b"\r" in line[:-2] or b"\0" in line:
+        return "a bare carriage return or NUL"
+    if not eight_bit and not line.isascii():
+        return "8-bit text that was not announced"
+    return None
+
+
+def _malformed(message: Message) -> str | None:
+    """Say what RFC 5322 forbids in a message, as a line of a reply."""
+    parsed = message.parsed
+    for name in _REQUIRED_HEADERS:
+        if len(parsed.get_all(name, [])) != 1:
+            return f"{len(parsed.get_all(name, []))} {name} headers"
+    for part in parsed.walk():
+        if part.defects:
+            return f"a defect: {part.defects[0]!r}"[:200]
+    return None
