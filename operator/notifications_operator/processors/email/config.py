@@ -1,0 +1,220 @@
+"""The SMTP server that a processor's configuration and Secrets describe."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from ...api.email import SecretKeyRef, SMTPTransport, TLSConfig
+from ...api.processor import NotificationProcessorSpec
+from ...catalog.quoting import quoted
+from ..base import SecretKey
+from ..errors import InvalidProcessorConfig, SecretNotFound
+from .redaction import Redactor
+
+USERNAME_KEY = "username"
+"""Key of ``spec.secretRef`` that holds the user name (as in ``kubernetes.io/basic-auth``)."""
+
+PASSWORD_KEY = "password"  # noqa: S105 - the name of a key
+"""Key of ``spec.secretRef`` that holds the password."""
+
+_LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
+
+
+class Encryption(Enum):
+    """When the connection is encrypted."""
+
+    IMPLICIT = auto()
+    """From the first byte (RFC 8314 section 3.3)."""
+
+    REQUIRED = auto()
+    """By STARTTLS (RFC 3207), or nothing is sent."""
+
+    OPPORTUNISTIC = auto()
+    """By STARTTLS if the server offers it."""
+
+    NONE = auto()
+    """Never."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """A user name and a password; neither shows in a representation."""
+
+    username: str = field(repr=False)
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SMTPServer:
+    """Where to connect, and how to be safe there."""
+
+    hostname: str
+    port: int
+    encryption: Encryption
+    tls_context: ssl.SSLContext
+    server_name: str
+    credentials: Credentials | None
+    client_name: str
+
+    @property
+    def address(self) -> str:
+        """``host:port``, as messages show it."""
+        host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
+        return f"{host}:{self.port}"
+
+    @property
+    def redactor(self) -> Redactor:
+        """Hides the credentials in what the server says."""
+        if self.credentials is None:
+            return Redactor()
+        username, password = self.credentials.username, self.credentials.password
+        # The last is what AUTH PLAIN sends (RFC 4616 section 2).
+        return Redactor((username, password, f"\0{username}\0{password}"))
+
+
+def smtp_secret_keys(
+    spec: NotificationProcessorSpec, transport: SMTPTransport
+) -> Sequence[SecretKey]:
+    """Return the Secret keys that an SMTP transport needs."""
+    keys = []
+    if spec.secret_ref is not None:
+        keys += [
+            SecretKey(secret=spec.secret_ref.name, key=key) for key in (USERNAME_KEY, PASSWORD_KEY)
+        ]
+    if transport.tls is not None and transport.tls.ca_secret_ref is not None:
+        keys.append(_key(transport.tls.ca_secret_ref))
+    return keys
+
+
+def smtp_server(
+    spec: NotificationProcessorSpec,
+    transport: SMTPTransport,
+    secrets: Mapping[SecretKey, bytes],
+) -> SMTPServer:
+    """Read the configuration of an SMTP transport.
+
+    Raises
+    ------
+    InvalidProcessorConfig
+        If it cannot work; the message names the field, or the Secret and its key, and never what
+        the Secret holds.
+    SecretNotFound
+        If a Secret's key is missing.
+    """
+    credentials = _credentials(spec, secrets)
+    if credentials is not None and transport.ignore_tls:
+        raise InvalidProcessorConfig(
+            "spec.email.transportConfig.ignoreTls: credentials (spec.secretRef) are never sent in "
+            "clear; remove ignoreTls or secretRef"
+        )
+    tls = transport.tls or TLSConfig()
+    hostname = _host("spec.email.transportConfig.hostname", transport.hostname)
+    return SMTPServer(
+        hostname=hostname,
+        port=transport.port,
+        encryption=_encryption(transport, authenticated=credentials is not None),
+        tls_context=_tls_context(tls, secrets),
+        server_name=_host("spec.email.transportConfig.tls.serverName", tls.server_name)
+        if tls.server_name
+        else hostname.rstrip("."),
+        credentials=credentials,
+        client_name=_client_name(),
+    )
+
+
+def _encryption(transport: SMTPTransport, *, authenticated: bool) -> Encryption:
+    if transport.secure:
+        return Encryption.IMPLICIT
+    if authenticated or transport.require_tls:
+        return Encryption.REQUIRED
+    return Encryption.NONE if transport.ignore_tls else Encryption.OPPORTUNISTIC
+
+
+def _credentials(
+    spec: NotificationProcessorSpec, secrets: Mapping[SecretKey, bytes]
+) -> Credentials | None:
+    if spec.secret_ref is None:
+        return None
+    name = spec.secret_ref.name
+    username, password = (
+        _credential(SecretKey(secret=name, key=key), secrets)
+        for key in (USERNAME_KEY, PASSWORD_KEY)
+    )
+    return Credentials(username=username, password=password)
+
+
+def _credential(key: SecretKey, secrets: Mapping[SecretKey, bytes]) -> str:
+    place = f"Secret {key.secret!r}, key {key.key!r}"
+    try:
+        text = _value(key, secrets).decode("utf-8")
+    except UnicodeDecodeError:
+        # Without its cause, which carries the value.
+        raise InvalidProcessorConfig(f"{place}: is not UTF-8") from None
+    if not text:
+        raise InvalidProcessorConfig(f"{place}: is empty")
+    if text.endswith("\n"):
+        raise InvalidProcessorConfig(
+            f"{place}: ends with a line break; create it without one (echo -n)"
+        )
+    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in text):
+        raise InvalidProcessorConfig(f"{place}: contains a control character")
+    return text
+
+
+def _value(key: SecretKey, secrets: Mapping[SecretKey, bytes]) -> bytes:
+    try:
+        return secrets[key]
+    except KeyError:
+        raise SecretNotFound(f"Secret {key.secret!r} has no key {key.key!r}") from None
+
+
+def _key(reference: SecretKeyRef) -> SecretKey:
+    return SecretKey(secret=reference.name, key=reference.key)
+
+
+def _tls_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLContext:
+    """Return the context that checks the server.
+
+    With ``caSecretRef`` only that authority is trusted, otherwise those of the system.
+    """
+    if tls.ca_secret_ref is None:
+        context = ssl.create_default_context()
+    else:
+        key = _key(tls.ca_secret_ref)
+        try:
+            context = ssl.create_default_context(cadata=_value(key, secrets).decode("ascii"))
+        except (ssl.SSLError, UnicodeDecodeError, ValueError):
+            raise InvalidProcessorConfig(
+                f"spec.email.transportConfig.tls.caSecretRef: Secret {key.secret!r}, key "
+                f"{key.key!r}: holds no certificate in PEM form"
+            ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _host(field_name: str, value: str) -> str:
+    if _HOST_NAME.fullmatch(value):
+        return value
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise InvalidProcessorConfig(
+            f"{field_name}: {quoted(value)} is no host name and no IP address; write a name in "
+            "ASCII (xn-- form) without scheme and port, or an address without brackets"
+        ) from None
+
+
+def _client_name() -> str:
+    """Return what EHLO says: a full domain name, or an address literal (RFC 5321 4.1.4)."""
+    name = socket.gethostname()
+    return name if "." in name and _HOST_NAME.fullmatch(name) else "[127.0.0.1]"

@@ -1,0 +1,270 @@
+"""One SMTP connection, and mail transactions on it (RFC 5321 section 3.3)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from aiosmtplib import SMTP, SMTPResponse, SMTPResponseException
+from aiosmtplib.protocol import SMTPProtocol
+
+from ...api.reasons import Reason
+from ..errors import DeliveryError, Receipt, Scope
+from .config import SMTPServer
+from .opening import abort, open_session
+from .replies import Phase, Reply, refusal
+from .timeouts import Timeouts
+from .transport import Mail
+
+BLOCK_SIZE = 65536
+"""Octets of a message that are written at once."""
+
+
+class ConnectionLost(Exception):
+    """The connection ended, or went out of step, before anything of a message was sent.
+
+    Attributes
+    ----------
+    error
+        What that means for a delivery that is not tried again at once.
+    """
+
+    def __init__(self, error: DeliveryError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class SMTPConnection:
+    """A session that carries one message after the other.
+
+    Attributes
+    ----------
+    messages
+        How many transactions were begun on it.
+    """
+
+    def __init__(self, client: SMTP, server: SMTPServer, timeouts: Timeouts) -> None:
+        self.messages = 0
+        self._client = client
+        self._server = server
+        self._timeouts = timeouts
+        self._in_transaction = False
+        protocol = cast(SMTPProtocol, client.protocol)
+        transport = cast(asyncio.WriteTransport, client.transport)
+        # So that a drained writer means that the kernel has it all.
+        transport.set_write_buffer_limits(high=0)
+        self._protocol = protocol
+        # aiosmtplib has flow control but nothing to await it with.
+        self._writer = asyncio.StreamWriter(transport, protocol, None, asyncio.get_running_loop())
+
+    @classmethod
+    async def open(cls, server: SMTPServer, timeouts: Timeouts) -> SMTPConnection:
+        """Connect, up to the point where MAIL can follow.
+
+        Raises
+        ------
+        DeliveryError
+            With scope `Scope.PROCESSOR`.
+        """
+        return cls(await open_session(server, timeouts), server, timeouts)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the connection is open, as far as is known here."""
+        return self._client.is_connected
+
+    async def send(self, mail: Mail) -> Receipt:
+        """Carry one message.
+
+        Raises
+        ------
+        DeliveryError
+            If the server refused it, or the outcome is not known. The connection may still be
+            `usable`.
+        ConnectionLost
+            If the connection ended before the message's first octet was sent.
+        """
+        self._check_extensions(mail)
+        try:
+            return await self._transaction(mail)
+        except BaseException as error:
+            if not isinstance(error, DeliveryError):
+                self.abort()
+            raise
+
+    async def reset(self) -> None:
+        """Ask for a clean state, which also shows whether the server is still there.
+
+        Raises
+        ------
+        ConnectionLost
+            If it is not.
+        """
+        try:
+            await self._expect(Phase.RSET, b"RSET")
+        except DeliveryError as error:
+            self.abort()
+            raise ConnectionLost(error) from error
+        except BaseException:
+            self.abort()
+            raise
+        self._in_transaction = False
+
+    async def quit(self) -> None:
+        """Say goodbye and close; a server that does not care is left alone."""
+        try:
+            async with asyncio.timeout(self._timeouts.quit):
+                await self._client.quit()
+        except (OSError, SMTPResponseException):
+            # Whether the server minds is of no consequence for what it accepted.
+            return
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._writer.transport.abort()
+        abort(self._client)
+
+    def _check_extensions(self, mail: Mail) -> None:
+        """Refuse here what the server has said it would refuse."""
+        if not mail.recipient.isascii() and not self._client.supports_extension("smtputf8"):
+            raise DeliveryError(
+                Reason.INVALID_ADDRESS,
+                f"{self._server.address} does not take addresses outside ASCII (SMTPUTF8)",
+                scope=Scope.RECIPIENT,
+                retryable=False,
+            )
+        limit = self._client.esmtp_extensions.get("size", "")
+        # RFC 1870 section 4: zero, or no number, is no limit that could be known.
+        if limit.isdecimal() and 0 < int(limit) < len(mail.data):
+            raise DeliveryError(
+                Reason.TOO_LARGE,
+                f"the message has {len(mail.data)} octets, {self._server.address} takes {limit}",
+                scope=Scope.MESSAGE,
+                retryable=False,
+            )
+
+    async def _transaction(self, mail: Mail) -> Receipt:
+        if self._in_transaction:
+            await self.reset()
+        self.messages += 1
+        self._in_transaction = True
+        sender, recipient = mail.sender.encode(), mail.recipient.encode()
+        await self._expect(Phase.MAIL, b"MAIL", b"FROM:<%b>" % sender, *self._parameters(mail))
+        await self._expect(Phase.RCPT, b"RCPT", b"TO:<%b>" % recipient)
+        await self._expect(Phase.DATA, b"DATA")
+        receipt = await self._message(mail.data)
+        self._in_transaction = False
+        return receipt
+
+    def _parameters(self, mail: Mail) -> list[bytes]:
+        parameters = []
+        if self._client.supports_extension("size"):
+            parameters.append(b"SIZE=%d" % len(mail.data))
+        if not mail.recipient.isascii():
+            # The header names the recipient, so it is 8-bit too (RFC 6531 section 3.4).
+            parameters += [b"SMTPUTF8", b"BODY=8BITMIME"]
+        return parameters
+
+    async def _expect(self, phase: Phase, *command: bytes) -> None:
+        """Send a command; raise unless the answer lets the transaction go on."""
+        limit = self._timeouts.data if phase is Phase.DATA else self._timeouts.command
+        try:
+            async with asyncio.timeout(limit):
+                response = await self._client.execute_command(*command, timeout=None)
+        except TimeoutError as error:
+            raise self._lost(Reason.TIMEOUT, f"does not answer {phase}") from error
+        except OSError as error:
+            raise self._lost(Reason.CONNECT_FAILED, f"closed the connection at {phase}") from error
+        except SMTPResponseException as error:
+            raise self._out_of_step(phase, error.code, error.message) from error
+        reply = self._reply(response)
+        if reply.code == 421:
+            # RFC 5321 section 3.8: the server closes, whatever it was asked.
+            raise ConnectionLost(refusal(phase, reply))
+        if reply.negative:
+            raise refusal(phase, reply)
+        if not (reply.code == 354 if phase is Phase.DATA else reply.positive):
+            raise self._out_of_step(phase, response.code, response.message)
+
+    async def _message(self, data: bytes) -> Receipt:
+        """Send the message and hear what becomes of it.
+
+        Until the end-of-data mark is handed over, the server cannot accept; after it, only an
+        answer tells.
+        """
+        stuffed = _stuffed(data)
+        last = max(0, len(stuffed) - BLOCK_SIZE)
+        try:
+            for start in range(0, last, BLOCK_SIZE):
+                async with asyncio.timeout(self._timeouts.block):
+                    self._writer.write(stuffed[start : min(start + BLOCK_SIZE, last)])
+                    await self._writer.drain()
+            if not self.usable:
+                raise ConnectionResetError
+        except TimeoutError as error:
+            raise self._interrupted(Reason.TIMEOUT, "stopped taking the message") from error
+        except OSError as error:
+            raise self._interrupted(
+                Reason.CONNECT_FAILED, "closed the connection within the message"
+            ) from error
+        return await self._end(stuffed[last:])
+
+    async def _end(self, block: bytes) -> Receipt:
+        """Send the last block, which carries the end-of-data mark."""
+        try:
+            async with asyncio.timeout(self._timeouts.final):
+                self._protocol.write(block)
+                response = await self._protocol.read_response()
+        except TimeoutError as error:
+            raise self._ambiguous("did not answer in time") from error
+        except OSError as error:
+            raise self._ambiguous("closed the connection without an answer") from error
+        except SMTPResponseException as error:
+            said = self._server.redactor.cleaned(error.message, 100)
+            raise self._ambiguous(f"answered unintelligibly: {said!r}") from error
+        reply = self._reply(response)
+        if reply.positive:
+            return Receipt(message=reply.text, code=reply.code, enhanced_code=reply.enhanced_code)
+        if not reply.negative:
+            raise self._ambiguous(f"answered out of turn: {reply}")
+        if reply.code == 421:
+            self.abort()
+        raise refusal(Phase.MESSAGE, reply)
+
+    def _reply(self, response: SMTPResponse) -> Reply:
+        return Reply.parse(response.code, response.message, self._server.redactor)
+
+    def _lost(self, reason: Reason, what: str) -> ConnectionLost:
+        return ConnectionLost(self._error(reason, what))
+
+    def _out_of_step(self, phase: Phase, code: int, text: str) -> ConnectionLost:
+        said = self._server.redactor.cleaned(f"{code} {text}", 100)
+        return self._lost(Reason.CONNECT_FAILED, f"does not speak SMTP at {phase}: {said!r}")
+
+    def _interrupted(self, reason: Reason, what: str) -> DeliveryError:
+        self.abort()
+        return self._error(reason, f"{what}; it was not accepted")
+
+    def _error(self, reason: Reason, what: str) -> DeliveryError:
+        return DeliveryError(
+            reason, f"{self._server.address} {what}", scope=Scope.CONNECTION, retryable=True
+        )
+
+    def _ambiguous(self, what: str) -> DeliveryError:
+        self.abort()
+        return DeliveryError(
+            Reason.AMBIGUOUS,
+            f"{self._server.address} {what} after the whole message was sent; it may have been "
+            "accepted",
+            scope=Scope.MESSAGE,
+            retryable=True,
+        )
+
+
+def _stuffed(data: bytes) -> bytes:
+    """Return what follows DATA: dots doubled, and the end-of-data mark (RFC 5321 4.5.2)."""
+    if data.startswith(b"."):
+        data = b"." + data
+    return data.replace(b"\r\n.", b"\r\n..") + b".\r\n"
