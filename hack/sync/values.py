@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hack.sync import values_schema
 
 CHART = Path("charts/notifications")
 _COMMENT = re.compile(r"^\s*# ?(?P<text>.*)$")
@@ -57,7 +58,7 @@ def generate(root: Path) -> dict[Path, str]:
     Returns
     -------
     dict
-        The chart's README, whose hand-written parts are as they were.
+        The chart's schema and its README, whose hand-written parts are as they were.
 
     Raises
     ------
@@ -68,7 +69,8 @@ def generate(root: Path) -> dict[Path, str]:
     """
     readme = CHART / "README.md"
     values = read_values((root / CHART / "values.yaml").read_text())
-    options = read_options(json.loads((root / CHART / "values.schema.json").read_text()))
+    schema = values_schema.generate(root)
+    options = read_options(json.loads(schema[values_schema.SCHEMA]))
     tables = {
         "values": _table(
             ("Value", "Default", "Description"),
@@ -87,7 +89,7 @@ def generate(root: Path) -> dict[Path, str]:
             ),
         ),
     }
-    return {readme: _fill((root / readme).read_text(), tables)}
+    return schema | {readme: _fill((root / readme).read_text(), tables)}
 
 
 def read_values(text: str) -> list[Value]:

@@ -1,0 +1,103 @@
+{{- define "notifications.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "notifications.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- $name := include "notifications.name" . }}
+{{- if contains $name .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The name of a part: {"root": ., "part": "metrics"}. A Service's name has 63 characters at most. */ -}}
+{{- define "notifications.partName" -}}
+{{- $room := sub 62 (len .part) | int }}
+{{- printf "%s-%s" (include "notifications.fullname" .root | trunc $room | trimSuffix "-") .part }}
+{{- end }}
+
+{{- define "notifications.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "notifications.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: notifications
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "notifications.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "notifications.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "notifications.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "notifications.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "notifications.image" -}}
+{{- $image := .Values.image }}
+{{- $tag := $image.tag }}
+{{- if not (or $tag $image.digest) }}
+{{- $tag = .Chart.AppVersion }}
+{{- end }}
+{{- $image.repository }}{{ with $tag }}:{{ . }}{{ end }}{{ with $image.digest }}@{{ . }}{{ end }}
+{{- end }}
+
+{{- /* Whether the processor logs in, and from which Secret. */ -}}
+{{- define "notifications.email.secretName" -}}
+{{- $email := .Values.notifications.processors.email }}
+{{- if $email.existingSecret }}
+{{- $email.existingSecret }}
+{{- else if ($email.transportConfig).username }}
+{{- include "notifications.partName" (dict "root" . "part" "email") }}
+{{- end }}
+{{- end }}
+
+{{- /* The namespaces whose catalog ConfigMaps are read, as a JSON list. */ -}}
+{{- define "notifications.catalogNamespaces" -}}
+{{- prepend .Values.catalog.namespaces .Release.Namespace | uniq | toJson }}
+{{- end }}
+
+{{- /* The operator, as bindings name it. */ -}}
+{{- define "notifications.subjects" -}}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "notifications.serviceAccountName" . }}
+    namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{- /* The names that the right to read Secrets is narrowed to, as a JSON list; empty: all. */ -}}
+{{- define "notifications.secretNames" -}}
+{{- $names := .Values.rbac.secretNames }}
+{{- if $names }}
+{{- $email := .Values.notifications.processors.email }}
+{{- $authority := ((($email.transportConfig).tls).caSecretRef).name }}
+{{- $names = concat $names (list (include "notifications.email.secretName" .) $authority) | compact | uniq }}
+{{- end }}
+{{- toJson $names }}
+{{- end }}
+
+{{- /* Metadata of a resource of `helm test`: {"root": ., "weight": 0}. */ -}}
+{{- define "notifications.test.metadata" -}}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- include "notifications.labels" .root | nindent 2 }}
+  app.kubernetes.io/component: test
+annotations:
+  helm.sh/hook: test
+  helm.sh/hook-weight: {{ .weight | quote }}
+  helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}

@@ -1,0 +1,94 @@
+{{- /*
+What values.schema.json cannot say in a sentence. All problems are reported at once; none of the
+messages shows a credential.
+*/ -}}
+{{- define "notifications.validate" -}}
+{{- $problems := list }}
+{{- range (include "notifications.validate.email" . | fromJsonArray) }}
+{{- $problems = append $problems (printf "notifications.processors.email.%s" .) }}
+{{- end }}
+{{- if and .Values.podDisruptionBudget.minAvailable .Values.podDisruptionBudget.maxUnavailable }}
+{{- $problems = append $problems "podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable exclude each other: set one of them." }}
+{{- end }}
+{{- if and .Values.serviceMonitor.enabled (not .Values.metrics.enabled) }}
+{{- $problems = append $problems "serviceMonitor.enabled needs metrics.enabled: there would be no Service to scrape." }}
+{{- end }}
+{{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
+{{- $problems = append $problems "serviceAccount.name is missing: with serviceAccount.create false the operator needs the name of a ServiceAccount of its own, because the rights of the namespace's default one are every pod's." }}
+{{- end }}
+{{- if and .Values.tests.enabled (not .Values.tests.recipient) }}
+{{- $problems = append $problems "tests.recipient is missing: `helm test` sends one notification and needs somebody to send it to, such as user:default/jane.doe." }}
+{{- end }}
+{{- if ge (float64 .Values.delivery.shutdownGrace) (float64 .Values.terminationGracePeriodSeconds) }}
+{{- $problems = append $problems (printf "delivery.shutdownGrace (%v) must be less than terminationGracePeriodSeconds (%v): the results of the last sends are recorded in between." .Values.delivery.shutdownGrace .Values.terminationGracePeriodSeconds) }}
+{{- end }}
+{{- $entities := include "notifications.catalogEntities" . | len }}
+{{- if gt $entities 1000000 }}
+{{- $problems = append $problems (printf "catalog.entities take %d bytes and a ConfigMap holds 1 MiB: put them into several ConfigMaps labelled notifications.orchestrator.io/catalog=true instead." $entities) }}
+{{- end }}
+{{- if $problems }}
+{{- fail (printf "the values do not fit together:\n- %s" (join "\n- " $problems)) }}
+{{- end }}
+{{- end }}
+
+{{- /* A JSON list of problems, each beginning with the field's path below the processor. */ -}}
+{{- define "notifications.validate.email" -}}
+{{- $problems := list }}
+{{- with .Values.notifications.processors.email }}
+{{- $transport := .transportConfig | default dict }}
+{{- $kind := $transport.transport }}
+{{- $own := dict
+      "smtp" (list "transport" "hostname" "port" "secure" "requireTls" "ignoreTls" "username" "password" "tls")
+      "sendmail" (list "transport" "path" "newline")
+      "stream" (list "transport") }}
+{{- if not .sender }}
+{{- $problems = append $problems "sender is missing: the address that mails come from." }}
+{{- end }}
+{{- if not $kind }}
+{{- $problems = append $problems "transportConfig is missing: it says how mail leaves (transport: smtp, sendmail or stream)." }}
+{{- else }}
+{{- range $key := keys $transport | sortAlpha }}
+{{- if not (has $key (get $own $kind)) }}
+{{- $problems = append $problems (printf "transportConfig.%s does not belong to transport %s, which takes: %s." $key $kind (rest (get $own $kind) | join ", " | default "nothing else")) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if eq (toString $kind) "smtp" }}
+{{- if not $transport.hostname }}
+{{- $problems = append $problems "transportConfig.hostname is missing: the SMTP server." }}
+{{- end }}
+{{- if not $transport.port }}
+{{- $problems = append $problems "transportConfig.port is missing: usually 587 (STARTTLS), 465 (with secure: true) or 25." }}
+{{- end }}
+{{- if and $transport.username (not $transport.password) }}
+{{- $problems = append $problems "transportConfig.password is missing: there is a username. Better, name a Secret with both in existingSecret." }}
+{{- end }}
+{{- if and $transport.password (not $transport.username) }}
+{{- $problems = append $problems "transportConfig.username is missing: there is a password." }}
+{{- end }}
+{{- if and .existingSecret (or $transport.username $transport.password) }}
+{{- $problems = append $problems "existingSecret and transportConfig.username/password exclude each other: the Secret holds both." }}
+{{- end }}
+{{- if and $transport.ignoreTls (or .existingSecret $transport.username $transport.password) }}
+{{- $problems = append $problems "transportConfig.ignoreTls cannot be used with credentials: they are never sent in clear. Remove one of them." }}
+{{- end }}
+{{- if and $transport.ignoreTls (or $transport.secure $transport.requireTls (hasKey $transport "tls")) }}
+{{- $problems = append $problems "transportConfig.ignoreTls contradicts secure, requireTls and tls: remove either." }}
+{{- end }}
+{{- else if and $kind .existingSecret }}
+{{- $problems = append $problems (printf "existingSecret is for transport smtp: %s does not log in." $kind) }}
+{{- end }}
+{{- if eq (toString $kind) "sendmail" }}
+{{- $path := $transport.path | default "/usr/sbin/sendmail" }}
+{{- if not (has $path $.Values.sendmailPaths) }}
+{{- $problems = append $problems (printf "transportConfig.path %s is not in sendmailPaths (%s): the operator runs no other program." $path (join ", " $.Values.sendmailPaths)) }}
+{{- end }}
+{{- end }}
+{{- range $path, $value := dict "throttleInterval" .throttleInterval "cache.ttl" (.cache).ttl }}
+{{- if and (kindIs "float64" $value) $value }}
+{{- $problems = append $problems (printf "%s is the bare number %v: write an object such as {minutes: 5}, a string such as 100ms or PT5M, or 0." $path $value) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson $problems }}
+{{- end }}

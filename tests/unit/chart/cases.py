@@ -1,0 +1,188 @@
+"""The values that the chart is rendered with, each for a reason."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.helm import SEED_VALUES
+
+EVERYTHING: dict[str, Any] = {
+    "global": {"anything": True},
+    "app": {"baseUrl": "https://backstage.example.com/portal"},
+    "clusterName": "east-1",
+    "catalog": {
+        "entities": [
+            {
+                "apiVersion": "backstage.io/v1alpha1",
+                "kind": "User",
+                "metadata": {"name": "jane.doe"},
+                "spec": {"profile": {"email": "jane.doe@example.com"}, "memberOf": ["team-a"]},
+            },
+            {
+                "apiVersion": "backstage.io/v1alpha1",
+                "kind": "Group",
+                "metadata": {"name": "team-a", "description": "a --- b {{ not a template }}"},
+                "spec": {"type": "team", "children": []},
+            },
+        ],
+        "namespaces": ["org-data", "notifications-system"],
+        "settle": 0.5,
+        "removalSettle": 31,
+        "unreadableGrace": 61,
+        "unknownGrace": 1000000,
+    },
+    "limits": {
+        "maxRecipients": 0,
+        "recipientsPerHour": 2000000,
+        "namespaces": {"team-a": {"maxRecipients": 50}, "team-b": {"recipientsPerHour": 10}},
+    },
+    "origins": {"trustedNamespaces": ["argocd"]},
+    "sendmailPaths": ["/usr/bin/msmtp"],
+    "delivery": {"openWait": 6, "processorGrace": 301, "verifyInterval": 59, "shutdownGrace": 26},
+    "logLevel": "DEBUG",
+    "image": {
+        "repository": "registry.example.com/platform/notifications-operator",
+        "tag": "1.2.3",
+        "digest": "sha256:" + "a" * 64,
+        "pullPolicy": "Always",
+    },
+    "imagePullSecrets": [{"name": "registry"}],
+    "commonLabels": {"team": "platform"},
+    "serviceAccount": {"annotations": {"example.com/role": "mail"}},
+    "rbac": {"secretNames": ["other"]},
+    "metrics": {"service": {"port": 9090, "labels": {"a": "b"}, "annotations": {"c": "d"}}},
+    "serviceMonitor": {
+        "enabled": True,
+        "renderMode": "alwaysRender",
+        "namespace": "monitoring",
+        "additionalLabels": {"release": "prometheus"},
+        "annotations": {"e": "f"},
+        "interval": "30s",
+        "scrapeTimeout": "10s",
+        "honorLabels": True,
+        "relabelings": [{"action": "labeldrop", "regex": "pod"}],
+        "metricRelabelings": [{"action": "drop", "regex": "python_.*"}],
+    },
+    "podDisruptionBudget": {
+        "enabled": True,
+        "minAvailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    },
+    "networkPolicy": {"enabled": True, "apiServerPorts": [16443], "smtpPorts": [2525]},
+    "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/etc/ca/ca.crt"}],
+    "extraEnvFrom": [{"configMapRef": {"name": "proxy"}}],
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca"}],
+    "extraObjects": [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "{{ .Release.Name }}-object", "namespace": "notifications-system"},
+        },
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-text\n"
+        "  namespace: {{ .Release.Namespace }}\n",
+    ],
+    "podLabels": {"example.com/pod": "yes"},
+    "podAnnotations": {"example.com/note": "yes"},
+    "priorityClassName": "system-cluster-critical",
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "mail", "operator": "Exists"}],
+    "affinity": {"nodeAffinity": {}},
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    ],
+    "tests": {"enabled": True, "recipient": "user:default/jane.doe", "timeoutSeconds": 60},
+    **SEED_VALUES,
+}
+
+NOTHING: dict[str, Any] = {
+    "admission": {"enabled": False},
+    "metrics": {"enabled": False},
+    "rbac": {"create": False},
+    "crds": {"install": False},
+    "replicaCount": 0,
+}
+
+
+def email(**options: Any) -> dict[str, Any]:
+    """Return values with an email processor of the seed's, some options changed (None: removed)."""
+    values = copy.deepcopy(SEED_VALUES)
+    processor = values["notifications"]["processors"]["email"]
+    for name, option in options.items():
+        if option is None:
+            del processor[name]
+        else:
+            processor[name] = option
+    return values
+
+
+def transport(**options: Any) -> dict[str, Any]:
+    """Return values with the seed's email processor, its transport changed (None: removed)."""
+    seed = SEED_VALUES["notifications"]["processors"]["email"]["transportConfig"]
+    changed = {**seed, **options}
+    return email(transportConfig={k: v for k, v in changed.items() if v is not None})
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to render the chart."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    release: str = "notifications"
+
+
+CASES: dict[str, Case] = {
+    "defaults": Case(),
+    "seed": Case(SEED_VALUES),
+    "everything": Case(EVERYTHING, ("--include-crds",)),
+    "nothing": Case(NOTHING),
+    "upgrade": Case(SEED_VALUES, ("--is-upgrade",)),
+    "existing service account": Case({"serviceAccount": {"create": False, "name": "mailer"}}),
+    "existing secret": Case(
+        {
+            "rbac": {"secretNames": ["other"]},
+            **email(
+                existingSecret="smtp-login",
+                transportConfig={
+                    "transport": "smtp",
+                    "hostname": "mail.example.com",
+                    "port": 2465,
+                    "secure": True,
+                    "tls": {"caSecretRef": {"name": "mail-ca", "key": "ca.crt"}},
+                },
+            ),
+        }
+    ),
+    "sendmail": Case(email(transportConfig={"transport": "sendmail", "newline": "windows"})),
+    "stream": Case(
+        email(
+            transportConfig={"transport": "stream"},
+            channel="Mail",
+            order=-5,
+            suspend=True,
+            onAmbiguous="Hold",
+            retry={"maxAttempts": 3, "maxAge": "1h", "minDelay": "1s", "maxDelay": "1m30s"},
+            throttleInterval=0,
+            cache={"ttl": "5 minutes"},
+            filter={"minSeverity": "high", "excludedTopics": ["noise"]},
+            allowedEmailDomains=["example.com"],
+            allowlistEmailAddresses=["a@example.org"],
+            denylistEmailAddresses=["b@example.com"],
+        )
+    ),
+    "own network rules": Case(
+        {
+            "networkPolicy": {
+                "enabled": True,
+                "ingress": [{"from": [{"podSelector": {}}]}],
+                "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}],
+            },
+            "podDisruptionBudget": {"enabled": True, "maxUnavailable": "50%"},
+        }
+    ),
+    "long release name": Case(EVERYTHING, release="r" * 52 + "x"),
+    "long names": Case({**EVERYTHING, "nameOverride": "n" * 80, "fullnameOverride": "f-" * 40}),
+}

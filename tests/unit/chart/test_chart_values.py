@@ -1,0 +1,442 @@
+"""What the values become, and what users are told of values that cannot be."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hack.sync import values
+from pydantic import BaseModel
+from tests.support.helm import CHART, SEED_VALUES, Document, Helm, HelmError, documents, find
+from tests.unit.chart.cases import CASES, EVERYTHING, email, transport
+
+from notifications_operator.settings import Settings
+
+REPOSITORY = Path(__file__).parents[3]
+ANONYMOUS: Document = {"username": None, "password": None}
+
+
+def render(helm: Helm, given: Document | None = None, *arguments: str) -> list[Document]:
+    return documents(helm.template(*arguments, values=given))
+
+
+def container(rendered: list[Document]) -> Document:
+    found: Document = find(rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def rules(document: Document) -> set[tuple[str, str, tuple[str, ...]]]:
+    return {
+        (group, resource, tuple(rule["verbs"]))
+        for rule in document["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def operator_settings(rendered: list[Document], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Read the Deployment's environment as the operator will."""
+    for variable in container(rendered)["env"]:
+        value = variable.get("value")
+        if "valueFrom" in variable:
+            value = variable["valueFrom"]["fieldRef"]["fieldPath"]
+        monkeypatch.setenv(variable["name"], value)
+    return Settings()
+
+
+class TestSeed:
+    def test_becomes_a_processor_without_credentials(self, helm: Helm) -> None:
+        processor = find(render(helm, SEED_VALUES), "NotificationProcessor")
+        assert processor["metadata"]["name"] == "email"
+        assert processor["metadata"]["namespace"] == "notifications-system"
+        assert processor["spec"] == {
+            "type": "email",
+            "secretRef": {"name": "notifications-email"},
+            "email": {
+                "transportConfig": {
+                    "transport": "smtp",
+                    "hostname": "my-smtp-server",
+                    "port": 587,
+                    "secure": False,
+                },
+                "sender": "sender@mycompany.com",
+                "replyTo": "no-reply@mycompany.com",
+                "broadcastConfig": {"receiver": "users"},
+                "concurrencyLimit": 10,
+                "cache": {"ttl": {"days": 1}},
+            },
+        }
+
+    def test_becomes_a_secret_with_the_credentials(self, helm: Helm) -> None:
+        secret = find(render(helm, SEED_VALUES), "Secret")
+        assert secret["metadata"]["name"] == "notifications-email"
+        assert secret["type"] == "Opaque"
+        decoded = {key: base64.b64decode(value) for key, value in secret["data"].items()}
+        assert decoded == {"username": b"my-username", "password": b"my-password"}
+
+
+class TestProcessor:
+    def test_there_is_none_by_default(self, helm: Helm) -> None:
+        kinds = {document["kind"] for document in render(helm)}
+        assert not kinds & {"NotificationProcessor", "Secret", "ConfigMap"}
+
+    def test_an_existing_secret_is_referred_to(self, helm: Helm) -> None:
+        rendered = render(helm, CASES["existing secret"].values)
+        assert not [document for document in rendered if document["kind"] == "Secret"]
+        spec = find(rendered, "NotificationProcessor")["spec"]
+        assert spec["secretRef"] == {"name": "smtp-login"}
+        assert "existingSecret" not in spec["email"]
+
+    def test_no_credentials_no_secret(self, helm: Helm) -> None:
+        rendered = render(helm, transport(**ANONYMOUS, ignoreTls=True))
+        assert not [document for document in rendered if document["kind"] == "Secret"]
+        assert "secretRef" not in find(rendered, "NotificationProcessor")["spec"]
+
+    def test_what_is_not_emails_is_beside_it(self, helm: Helm) -> None:
+        given = CASES["stream"].values["notifications"]["processors"]["email"]
+        spec = find(render(helm, CASES["stream"].values), "NotificationProcessor")["spec"]
+        beside = ("channel", "order", "suspend", "onAmbiguous", "retry")
+        assert {key: spec[key] for key in beside} == {key: given[key] for key in beside}
+        assert spec["email"] == {key: given[key] for key in given if key not in beside}
+
+    @pytest.mark.parametrize("text", ["p: 'w\" {{ .Values }}\n#%$(HOME)", "пароль", " ", "-1e3"])
+    def test_any_password_arrives_as_it_is(self, helm: Helm, text: str) -> None:
+        secret = find(render(helm, transport(password=text)), "Secret")
+        assert base64.b64decode(secret["data"]["password"]).decode() == text
+
+
+class TestSettings:
+    def test_defaults_are_the_operators(self, helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = operator_settings(render(helm), monkeypatch)
+        expected = Settings.model_construct(namespace="metadata.namespace").model_dump()
+        expected |= {"pod_name": "metadata.name"}
+        expected["catalog"] |= {"namespaces": ["notifications-system"]}
+        assert settings.model_dump() == expected
+
+    def test_every_setting_can_be_set(self, helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = operator_settings(render(helm, EVERYTHING), monkeypatch)
+        defaults = Settings.model_construct(namespace="local")
+        unchanged = {
+            path for path, value in leaves(settings) if value == dict(leaves(defaults))[path]
+        }
+        assert unchanged == {"server.host", "server.port"}
+        assert settings.catalog.namespaces == ["notifications-system", "org-data"]
+        assert settings.catalog.settle == 0.5
+        assert settings.catalog.unknown_grace == 1_000_000
+        assert settings.limits.max_recipients == 0
+        assert settings.limits.namespaces["team-a"].max_recipients == 50
+        assert settings.limits.namespaces["team-b"].recipients_per_hour == 10
+
+    def test_numbers_stay_numbers(self, helm: Helm) -> None:
+        env = {v["name"]: v.get("value") for v in container(render(helm, EVERYTHING))["env"]}
+        assert env["NOTIFICATIONS_LIMITS__RECIPIENTS_PER_HOUR"] == "2000000"
+
+    def test_image(self, helm: Helm) -> None:
+        def image(**given: str) -> str:
+            return str(container(render(helm, {"image": given}))["image"])
+
+        digest = "sha256:" + "0" * 64
+        assert image() == "notifications-operator:0.1.0"
+        assert image(repository="r/n", tag="dev") == "r/n:dev"
+        assert image(digest=digest) == f"notifications-operator@{digest}"
+        assert image(tag="1", digest=digest) == f"notifications-operator:1@{digest}"
+
+
+def leaves(model: BaseModel, prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            found += leaves(value, f"{prefix}{name}.")
+        else:
+            found.append((f"{prefix}{name}", value))
+    return found
+
+
+class TestRights:
+    def test_of_the_operator(self, helm: Helm) -> None:
+        rendered = render(helm)
+        ours = "notifications.orchestrator.io"
+        assert rules(find(rendered, "ClusterRole")) == {
+            (ours, "notifications", ("get", "list", "watch", "delete")),
+            (ours, "notifications/status", ("get", "patch")),
+            (ours, "notificationprocessors", ("get", "list", "watch")),
+            (ours, "notificationprocessors/status", ("patch",)),
+            ("events.k8s.io", "events", ("create", "patch")),
+            ("apiextensions.k8s.io", "customresourcedefinitions", ("get",)),
+        }
+        assert rules(find(rendered, "Role", "notifications")) == {("", "secrets", ("get",))}
+        assert rules(find(rendered, "Role", "notifications-catalog")) == {
+            ("", "configmaps", ("get", "list", "watch"))
+        }
+
+    def test_bindings_name_the_service_account(self, helm: Helm) -> None:
+        for name in ("defaults", "existing service account"):
+            rendered = render(helm, CASES[name].values)
+            pod = find(rendered, "Deployment")["spec"]["template"]["spec"]
+            bindings = [d for d in rendered if d["kind"] in {"RoleBinding", "ClusterRoleBinding"}]
+            assert len(bindings) == 3
+            for binding in bindings:
+                assert binding["subjects"] == [
+                    {
+                        "kind": "ServiceAccount",
+                        "name": pod["serviceAccountName"],
+                        "namespace": "notifications-system",
+                    }
+                ]
+
+    def test_secrets_can_be_narrowed(self, helm: Helm) -> None:
+        def names(given: Document) -> Any:
+            return find(render(helm, given), "Role", "notifications")["rules"][0]["resourceNames"]
+
+        assert names(CASES["existing secret"].values) == ["other", "smtp-login", "mail-ca"]
+        assert names({**SEED_VALUES, "rbac": {"secretNames": ["x"]}}) == [
+            "x",
+            "notifications-email",
+        ]
+        assert names({"rbac": {"secretNames": ["x"]}}) == ["x"]
+
+    def test_catalog_namespaces_are_readable(self, helm: Helm) -> None:
+        roles = [
+            document["metadata"]["namespace"]
+            for document in render(helm, {"catalog": {"namespaces": ["org", "hr"]}})
+            if document["kind"] == "Role" and document["metadata"]["name"].endswith("-catalog")
+        ]
+        assert sorted(roles) == ["hr", "notifications-system", "org"]
+
+
+class TestCatalog:
+    def test_entities_become_one_labelled_config_map(self, helm: Helm) -> None:
+        config = find(render(helm, EVERYTHING), "ConfigMap", "notifications-catalog")
+        assert config["metadata"]["labels"]["notifications.orchestrator.io/catalog"] == "true"
+        entities = list(yaml.safe_load_all(config["data"]["entities.yaml"]))
+        assert entities == EVERYTHING["catalog"]["entities"]
+
+    def test_too_many_are_refused(self, helm: Helm) -> None:
+        entity = {
+            "apiVersion": "backstage.io/v1alpha1",
+            "kind": "Group",
+            "metadata": {"name": "g", "description": "x" * 600_000},
+        }
+        with pytest.raises(HelmError, match="a ConfigMap holds 1 MiB"):
+            render(helm, {"catalog": {"entities": [entity, entity]}})
+
+
+class TestNetworkPolicy:
+    def test_default_rules_reach_what_is_needed(self, helm: Helm) -> None:
+        given = {**CASES["existing secret"].values, "networkPolicy": {"enabled": True}}
+        spec = find(render(helm, given), "NetworkPolicy")["spec"]
+        ports = [[port["port"] for port in rule["ports"]] for rule in spec["egress"]]
+        assert ports == [[53, 53], [443, 6443], [25, 465, 587, 2465]]
+        assert spec["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+
+    def test_own_rules_replace_them(self, helm: Helm) -> None:
+        given = CASES["own network rules"].values
+        spec = find(render(helm, given), "NetworkPolicy")["spec"]
+        assert spec["ingress"] == given["networkPolicy"]["ingress"]
+        assert spec["egress"] == given["networkPolicy"]["egress"]
+
+
+class TestServiceMonitor:
+    @pytest.mark.parametrize(
+        ("mode", "known", "expected"),
+        [
+            ("skipIfMissing", False, 0),
+            ("skipIfMissing", True, 1),
+            ("alwaysRender", False, 1),
+            ("failIfMissing", True, 1),
+        ],
+    )
+    def test_modes(self, helm: Helm, mode: str, known: bool, expected: int) -> None:
+        arguments = ("--api-versions", "monitoring.coreos.com/v1") if known else ()
+        given = {"serviceMonitor": {"enabled": True, "renderMode": mode}}
+        rendered = render(helm, given, *arguments)
+        assert sum(d["kind"] == "ServiceMonitor" for d in rendered) == expected
+
+    def test_can_insist(self, helm: Helm) -> None:
+        with pytest.raises(HelmError, match="install the Prometheus operator first"):
+            render(helm, {"serviceMonitor": {"enabled": True, "renderMode": "failIfMissing"}})
+
+
+class TestDefinitions:
+    """The definitions are installed from crds/, and updated by a hook (see upgrade.yaml)."""
+
+    def test_an_install_renders_none(self, helm: Helm) -> None:
+        kinds = {document["kind"] for document in render(helm, SEED_VALUES)}
+        assert "CustomResourceDefinition" not in kinds
+
+    def test_an_upgrade_applies_them_as_they_are(self, helm: Helm) -> None:
+        rendered = {
+            document["metadata"]["name"]: document
+            for document in render(helm, SEED_VALUES, "--is-upgrade")
+            if document["kind"] == "CustomResourceDefinition"
+        }
+        for path in sorted((REPOSITORY / "crds").glob("*.yaml")):
+            definition = yaml.safe_load(path.read_text())
+            found = rendered.pop(definition["metadata"]["name"])
+            assert found["metadata"]["annotations"] == {"helm.sh/hook": "pre-upgrade"}
+            assert found["spec"] == definition["spec"]
+        assert not rendered
+
+    @pytest.mark.parametrize("arguments", [("--is-upgrade",), ("--include-crds",)])
+    @pytest.mark.parametrize("install", [True, False])
+    def test_can_be_left_out(self, helm: Helm, arguments: tuple[str, ...], install: bool) -> None:
+        rendered = render(helm, {"crds": {"install": install}}, *arguments)
+        found = [d for d in rendered if d["kind"] == "CustomResourceDefinition"]
+        assert bool(found) is install
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "typo",
+            "app.typo",
+            "catalog.typo",
+            "limits.namespaces.team-a.typo",
+            "notifications.typo",
+            "notifications.processors.typo",
+            "notifications.processors.email.typo",
+            "notifications.processors.email.transportConfig.typo",
+            "notifications.processors.email.transportConfig.tls.typo",
+            "notifications.processors.email.broadcastConfig.typo",
+            "notifications.processors.email.cache.typo",
+            "notifications.processors.email.cache.ttl.typo",
+            "notifications.processors.email.filter.typo",
+            "notifications.processors.email.retry.typo",
+            "image.typo",
+            "crds.typo",
+            "rbac.typo",
+            "serviceAccount.typo",
+            "livenessProbe.typo",
+            "metrics.service.typo",
+            "serviceMonitor.typo",
+            "podDisruptionBudget.typo",
+            "networkPolicy.typo",
+            "tests.typo",
+        ],
+    )
+    def test_an_unknown_key_by_its_name(self, helm: Helm, path: str) -> None:
+        with pytest.raises(HelmError) as refusal:
+            helm.template("--set", f"{path}=1")
+        message = str(refusal.value)
+        assert "additional properties 'typo' not allowed" in message
+        place = "".join(f"/{part}" for part in path.split(".")[:-1])
+        assert f"at '{place}'" in message
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ({"replicaCount": 2}, "at '/replicaCount': maximum: got 2, want 1"),
+            ({"logLevel": "debug"}, "'/logLevel': value must be one of 'DEBUG', 'INFO'"),
+            ({"app": {"baseUrl": "ftp://x"}}, "at '/app/baseUrl'"),
+            ({"catalog": {"settle": "5s"}}, "at '/catalog/settle': got string, want number"),
+            ({"catalog": {"entities": [{"kind": "User"}]}}, "missing properties 'apiVersion'"),
+            ({"limits": {"maxRecipients": -1}}, "at '/limits/maxRecipients': minimum: got -1"),
+            ({"image": {"digest": "sha256:1"}}, "at '/image/digest'"),
+            ({"tests": {"recipient": "jane"}}, "at '/tests/recipient'"),
+            (email(sender="Jane"), "email/sender': 'Jane' does not match"),
+            (email(sender="a@b\nBcc: c@d"), "email/sender'"),
+            (email(concurrencyLimit=0), "email/concurrencyLimit': minimum: got 0, want 1"),
+            (email(concurrencyLimit="10"), "got string, want integer"),
+            (email(broadcastConfig={}), "missing property 'receiver'"),
+            (email(filter={"minSeverity": "urgent"}), "must be one of 'critical', 'high'"),
+            (email(cache={"ttl": {"fortnights": 1}}), "'fortnights' not allowed"),
+            (email(cache={"ttl": "soon"}), "email/cache/ttl': 'soon' does not match"),
+            (email(onAmbiguous="Guess"), "must be one of 'Resend', 'Hold'"),
+            (transport(transport="ses"), "must be one of 'smtp', 'sendmail', 'stream'"),
+            (transport(port=70000), "port': maximum: got 70,000, want 65,535"),
+            (transport(password=1234), "password': got number, want string"),
+        ],
+    )
+    def test_a_wrong_value_with_its_place(self, helm: Helm, given: Document, message: str) -> None:
+        with pytest.raises(HelmError) as refusal:
+            render(helm, given)
+        assert message in str(refusal.value)
+
+    @pytest.mark.parametrize(
+        ("given", "sentence"),
+        [
+            (email(sender=None), "email.sender is missing"),
+            (email(transportConfig=None), "email.transportConfig is missing"),
+            (transport(hostname=None), "transportConfig.hostname is missing"),
+            (transport(port=None), "transportConfig.port is missing"),
+            (transport(password=None), "transportConfig.password is missing"),
+            (transport(username=None), "transportConfig.username is missing"),
+            (email(existingSecret="s"), "existingSecret and transportConfig.username/password"),
+            (transport(ignoreTls=True), "ignoreTls cannot be used with credentials"),
+            (transport(**ANONYMOUS, ignoreTls=True, requireTls=True), "ignoreTls contradicts"),
+            (transport(**ANONYMOUS, ignoreTls=True, tls={"serverName": "x"}), "contradicts"),
+            (transport(path="/bin/sh"), "transportConfig.path does not belong to transport smtp"),
+            (transport(transport="stream"), "transport stream, which takes: nothing else."),
+            (
+                email(transportConfig={"transport": "sendmail", "path": "/bin/sh"}),
+                "/bin/sh is not in sendmailPaths (/usr/sbin/sendmail)",
+            ),
+            (
+                email(transportConfig={"transport": "stream"}, existingSecret="s"),
+                "existingSecret is for transport smtp",
+            ),
+            (email(cache={"ttl": 60}), "email.cache.ttl is the bare number 60"),
+            (email(throttleInterval=0.5), "email.throttleInterval is the bare number 0.5"),
+            (
+                {"podDisruptionBudget": {"minAvailable": 1, "maxUnavailable": 1}},
+                "podDisruptionBudget.minAvailable and podDisruptionBudget.maxUnavailable",
+            ),
+            (
+                {"metrics": {"enabled": False}, "serviceMonitor": {"enabled": True}},
+                "serviceMonitor.enabled needs metrics.enabled",
+            ),
+            ({"serviceAccount": {"create": False}}, "serviceAccount.name is missing"),
+            ({"tests": {"enabled": True}}, "tests.recipient is missing"),
+            ({"terminationGracePeriodSeconds": 25}, "delivery.shutdownGrace (25) must be less"),
+        ],
+    )
+    def test_what_cannot_be_together_in_a_sentence(
+        self, helm: Helm, given: Document, sentence: str
+    ) -> None:
+        with pytest.raises(HelmError) as refusal:
+            render(helm, given)
+        assert sentence in str(refusal.value)
+        assert "my-password" not in str(refusal.value)
+
+    def test_all_problems_at_once(self, helm: Helm) -> None:
+        given = {**email(sender=None, existingSecret="s"), "serviceAccount": {"create": False}}
+        with pytest.raises(HelmError) as refusal:
+            render(helm, given)
+        assert str(refusal.value).count("\n- ") == 3
+
+
+class TestFiles:
+    def test_generated_parts_are_current(self) -> None:
+        for path, text in values.generate(REPOSITORY).items():
+            assert (REPOSITORY / path).read_text() == text, "run python -m hack.sync"
+
+    def test_schema_and_values_name_the_same(self) -> None:
+        schema = json.loads((CHART / "values.schema.json").read_text())
+        given = yaml.safe_load((CHART / "values.yaml").read_text())
+        for_parent_charts = {"global", "enabled"}
+        assert set(schema["properties"]) - for_parent_charts == set(given)
+        for name, part in schema["properties"].items():
+            if "properties" in part and name not in {"affinity", *for_parent_charts}:
+                assert set(part["properties"]) - {"global"} == set(given[name]), name
+
+    def test_a_value_without_a_comment_is_found(self) -> None:
+        text = "# -- A.\na: 1\nb:\n  # -- C.\n  c: {d: 1}\n"
+        assert [value.path for value in values.read_values(text)] == ["a", "b.c"]
+        with pytest.raises(values.UndocumentedValueError, match=r"describe b\.e"):
+            values.read_values(text + "  # prose\n  e: []\n")
+
+    def test_notes_are_rendered(self, helm: Helm) -> None:
+        def notes(*arguments: str) -> str:
+            command = ("install", "notifications", str(CHART), "--dry-run=client", "-n", "ntf")
+            return helm.run(*command, *arguments).partition("NOTES:")[2]
+
+        assert "There is no processor yet" in notes()
+        assert "-n default --for=condition=Complete" in notes()
+        monitor = "serviceMonitor.enabled=true"
+        assert "WARNING: no ServiceMonitor was created" in notes("--set", monitor)
