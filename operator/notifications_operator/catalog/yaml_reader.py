@@ -72,8 +72,10 @@ def _events(piece: str) -> Iterator[Event]:
             yield event
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        last_line = piece.rstrip().count("\n")  # an unexpected end is reported on the line after
+        line = min(mark.line, last_line) if mark else 0
         message = ", ".join(filter(None, (error.problem, error.context)))
-        raise DocumentError(mark.line if mark else 0, message) from error
+        raise DocumentError(line, message) from error
     except ReaderError as error:
         line = piece.count("\n", 0, error.position)
         raise DocumentError(line, f"{error.reason} (at character {error.position})") from error
