@@ -1,8 +1,9 @@
 """Starting, finding and stopping clusters, whoever runs them."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, assert_never
 
@@ -120,6 +121,8 @@ def up(name: str, *, node: bool = False, source: Source | None = None) -> Cluste
         if known is not None:
             if _serves(known, node=node, source=source):
                 return _cluster(known)
+            if known.source is not Source.EXISTING:
+                print(f"cluster {name} does not answer; starting it anew", file=sys.stderr)
             _tear_down(known)
         reserved = _reserve(name, node=node, source=source or _choose_source())
         try:
@@ -127,7 +130,9 @@ def up(name: str, *, node: bool = False, source: Source | None = None) -> Cluste
         except BaseException:
             _tear_down(reserved)
             raise
-        return _cluster(reserved)
+        complete = replace(reserved, complete=True)
+        complete.save()
+        return _cluster(complete)
 
 
 def find(name: str) -> Cluster:
@@ -164,7 +169,7 @@ def find_all() -> Iterator[tuple[Cluster, bool]]:
     """Yield every cluster that was started, and whether it answers."""
     for known in record.load_all():
         cluster = _cluster(known)
-        yield cluster, cluster.provider.answers()
+        yield cluster, known.complete and cluster.provider.answers()
 
 
 def tools() -> Tools:
@@ -189,7 +194,7 @@ def _serves(known: Record, *, node: bool, source: Source | None) -> bool:
     """
     if known.source is Source.EXISTING:
         return False  # Used as long as KUBECONFIG asks for it, and no longer: ask again.
-    if not _provider(known).answers():
+    if not known.complete or not _provider(known).answers():
         return False
     wanted = source or (Source.EXISTING if existing.requested() else known.source)
     if wanted is not known.source:

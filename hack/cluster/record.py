@@ -36,6 +36,8 @@ class Record:
         Number of the node's subnets, or None without a node; see `hack.cluster.network`.
     existing_kubeconfig
         Of `Source.EXISTING` only.
+    complete
+        Whether starting it came to its end; otherwise the run that did so was killed.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Record:
     etcd_peer_port: int = 0
     subnet: int | None = None
     existing_kubeconfig: str | None = None
+    complete: bool = False
 
     @property
     def directory(self) -> Path:

@@ -1,7 +1,7 @@
 """Which source is taken, and what happens to a cluster of the same name."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -153,6 +153,17 @@ def test_running_cluster_is_found_again(machine: Machine) -> None:
 def test_dead_cluster_is_cleared_away_first(machine: Machine) -> None:
     clusters.up("one")
     machine.alive.clear()
+
+    clusters.up("one")
+
+    assert machine.calls == ["start one", "stop one", "start one"]
+
+
+def test_half_started_cluster_is_cleared_away_first(machine: Machine) -> None:
+    clusters.up("one")
+    known = record.load("one")
+    assert known is not None
+    replace(known, complete=False).save()
 
     clusters.up("one")
 
