@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from .durations import Duration
-from .fields import Boolean, Integer, ObjectName, SecretKeyName
+from .fields import UNCOERCED, Boolean, ObjectName, SecretKeyName
 from .notification import Severity, Topic
 from .resource import KubernetesModel
 
@@ -78,7 +78,7 @@ class SMTPTransport(_Transport):
 
     transport: Literal["smtp"]
     hostname: Hostname
-    port: Annotated[Integer, Field(ge=1, le=65535)]
+    port: Annotated[int, Field(ge=1, le=65535), UNCOERCED]
     secure: Boolean = False
     require_tls: Boolean = False
     ignore_tls: Boolean = False
@@ -170,7 +170,7 @@ class EmailConfig(KubernetesModel):
     transport_config: Transport
     sender: Mailbox
     reply_to: Mailbox | None = None
-    concurrency_limit: Annotated[Integer, Field(ge=1, le=100)] = 2
+    concurrency_limit: Annotated[int, Field(ge=1, le=100), UNCOERCED] = 2
     throttle_interval: Duration = timedelta(milliseconds=100)
     broadcast_config: BroadcastConfig | None = None
     cache: CacheConfig = Field(default_factory=CacheConfig)

@@ -55,8 +55,8 @@ def _refuse_coercion(value: Any) -> Any:
     return value
 
 
-Integer = Annotated[int, BeforeValidator(_refuse_coercion)]
-"""An integer as the API server reads it: ``5`` and ``5.0``, never ``"5"`` or ``true``."""
+UNCOERCED = BeforeValidator(_refuse_coercion)
+"""Makes an integer what it is to the API server: ``5`` and ``5.0``, never ``"5"`` or ``true``."""
 
 Boolean = Annotated[bool, Field(strict=True)]
 """``true`` or ``false``, never ``"true"`` or ``1``."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from .conditions import Condition, ConditionType, find_condition
-from .fields import WORD_PATTERN, Boolean, Cut, Integer, Line, Message, ProcessorName, Word
+from .fields import UNCOERCED, WORD_PATTERN, Boolean, Cut, Line, Message, ProcessorName, Word
 from .resource import GROUP, KubernetesModel, Resource, Time
 
 REDELIVER_ANNOTATION = f"{GROUP}/redeliver"
@@ -106,7 +106,7 @@ class Payload(KubernetesModel):
     topic: Topic | None = None
     scope: Annotated[str, StringConstraints(max_length=255)] | None = None
     icon: Annotated[str, StringConstraints(max_length=255)] | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict, max_length=256)
 
 
 class NotificationSpec(KubernetesModel):
@@ -120,7 +120,7 @@ class NotificationSpec(KubernetesModel):
     ) = None
     suspend: Boolean = False
     expires_at: Time | None = None
-    ttl_seconds_after_finished: Annotated[Integer, Field(ge=0, le=2147483647)] | None = None
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2147483647), UNCOERCED] | None = None
 
     @model_validator(mode="after")
     def _processors_are_unique(self) -> Self:

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 from .conditions import Condition
 from .durations import GoDuration
 from .email import EmailConfig, ProcessorFilter, SMTPTransport
-from .fields import PRINTABLE_PATTERN, Boolean, Integer, ObjectName, Word
+from .fields import PRINTABLE_PATTERN, UNCOERCED, Boolean, ObjectName, Word
 from .resource import KubernetesModel, Resource, Time
 
 BUILT_IN_TYPES = ("email",)
@@ -45,7 +45,7 @@ class LocalObjectReference(KubernetesModel):
 class RetryPolicy(KubernetesModel):
     """How often and how long a delivery is tried."""
 
-    max_attempts: Annotated[Integer, Field(ge=1, le=1000)] = 100
+    max_attempts: Annotated[int, Field(ge=1, le=1000), UNCOERCED] = 100
     max_age: GoDuration = timedelta(hours=24)
     min_delay: GoDuration = timedelta(seconds=30)
     max_delay: GoDuration = timedelta(minutes=15)
@@ -64,14 +64,14 @@ class NotificationProcessorSpec(KubernetesModel):
 
     type: Annotated[str, StringConstraints(min_length=1, max_length=253)]
     email: EmailConfig | None = None
-    config: dict[str, Any] | None = None
+    config: Annotated[dict[str, Any], Field(max_length=256)] | None = None
     channel: (
         Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=PRINTABLE_PATTERN)]
         | None
     ) = None
     secret_ref: LocalObjectReference | None = None
     filter: ProcessorFilter | None = None
-    order: Annotated[Integer, Field(ge=-2147483648, le=2147483647)] = 0
+    order: Annotated[int, Field(ge=-2147483648, le=2147483647), UNCOERCED] = 0
     suspend: Boolean = False
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     on_ambiguous: OnAmbiguous = OnAmbiguous.RESEND
