@@ -7,13 +7,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from email.utils import parseaddr
+from typing import Self
+
+from .text import one_line
 
 MAX_ADDRESS_OCTETS = 254
 """RFC 5321 section 4.5.3.1.3: a path has at most 256 octets, its angle brackets included."""
 
 MAX_LOCAL_PART_OCTETS = 64
 """RFC 5321 section 4.5.3.1.1."""
+
+MAX_DISPLAY_NAME = 128
+"""Characters of a display name."""
 
 VALID_ADDRESS = "name@example.com"
 """What an address looks like, as messages say it."""
@@ -61,19 +66,28 @@ class Mailbox:
     address: str
 
     @classmethod
-    def parse(cls, text: str) -> Mailbox:
+    def parse(cls, text: str) -> Self:
         """Read ``address``, ``<address>`` or ``Name <address>``.
 
         Raises
         ------
         ValueError
-            If it is none of these, or the address is not ASCII: these are our own addresses,
-            which every server must be able to take.
+            If it is none of these.
         """
-        display_name, address = parseaddr(text)
-        if not (is_address(address) and address.isascii()) or "\r" in text or "\n" in text:
-            raise ValueError(f"write {VALID_ADDRESS} or Name <{VALID_ADDRESS}>, in ASCII")
-        return cls(display_name=display_name, address=address)
+        if (match := _MAILBOX.fullmatch(text)) is not None:
+            display_name, address = match["name"], match["address"]
+        else:
+            display_name, address = "", text
+        if not is_address(address):
+            raise ValueError(f"write {VALID_ADDRESS} or Name <{VALID_ADDRESS}>")
+        if (quoted_name := _QUOTED.fullmatch(display_name)) is not None:
+            display_name = _QUOTED_PAIR.sub(r"\1", quoted_name["text"])
+        return cls(display_name=one_line(display_name, MAX_DISPLAY_NAME), address=address)
+
+
+_MAILBOX = re.compile(r" *(?P<name>[^<>\x00-\x1f\x7f-\x9f]*?) *<(?P<address>[^<>]+)> *")
+_QUOTED = re.compile(r'"(?P<text>.*)"')
+_QUOTED_PAIR = re.compile(r"\\(.)")
 
 
 class AddressBook:

@@ -187,19 +187,28 @@ def _tls_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLC
     if tls.ca_secret_ref is None:
         context = ssl.create_default_context()
     else:
-        key = _key(tls.ca_secret_ref)
-        try:
-            context = ssl.create_default_context(cadata=_value(key, secrets).decode("ascii"))
-        except (ssl.SSLError, UnicodeDecodeError, ValueError):
-            raise InvalidProcessorConfig(
-                f"spec.email.transportConfig.tls.caSecretRef: Secret {key.secret!r}, key "
-                f"{key.key!r}: holds no certificate in PEM form"
-            ) from None
+        context = _context_of_authority(_key(tls.ca_secret_ref), secrets)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls.insecure_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _context_of_authority(key: SecretKey, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLContext:
+    # What is not ASCII can only be a comment between the certificates.
+    pem = _value(key, secrets).decode("ascii", "ignore")
+    invalid = InvalidProcessorConfig(
+        f"spec.email.transportConfig.tls.caSecretRef: Secret {key.secret!r}, key {key.key!r}: "
+        "holds no certificate in PEM form"
+    )
+    if not pem:
+        # Of nothing, ssl makes a context that trusts the system's authorities.
+        raise invalid
+    try:
+        return ssl.create_default_context(cadata=pem)
+    except ssl.SSLError:
+        raise invalid from None
 
 
 def _host(field_name: str, value: str) -> str:

@@ -234,9 +234,15 @@ def _email_config(spec: NotificationProcessorSpec) -> EmailConfig:
 
 def _mailbox(field_name: str, text: str) -> Mailbox:
     try:
-        return Mailbox.parse(text)
+        mailbox = Mailbox.parse(text)
     except ValueError as error:
         raise InvalidProcessorConfig(f"{field_name}: {quoted(text)} is invalid: {error}") from None
+    if not mailbox.address.isascii():
+        # Every mail carries it, and not every server takes it.
+        raise InvalidProcessorConfig(
+            f"{field_name}: {quoted(text)} is invalid: write the address in ASCII (xn-- form)"
+        )
+    return mailbox
 
 
 def _transport(context: ProcessorContext, config: EmailConfig) -> Transport:
@@ -250,9 +256,17 @@ def _transport(context: ProcessorContext, config: EmailConfig) -> Transport:
             return StreamTransport()
 
 
-def _address_targets(addresses: Sequence[str], policy: AddressPolicy) -> Iterator[Target]:
-    for address in dict.fromkeys(map(normalized, addresses)):
+def _address_targets(receivers: Sequence[str], policy: AddressPolicy) -> Iterator[Target]:
+    for address in dict.fromkeys(map(_receiver_address, receivers)):
         yield Target(recipient=address, skip=policy.objection(address))
+
+
+def _receiver_address(text: str) -> str:
+    """Return the address of ``Name <address>``, or the text if it is none, to be skipped."""
+    try:
+        return normalized(Mailbox.parse(text.strip()).address)
+    except ValueError:
+        return normalized(text)
 
 
 def _no_address(ref: str) -> Skip:
