@@ -91,7 +91,7 @@ def spawn(
         pid = os.posix_spawn(
             argv[0],
             list(argv),
-            os.environ | (environment or {}),
+            _without_proxies() | dict(environment or {}),
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
@@ -109,6 +109,11 @@ def spawn(
     record.parent.mkdir(exist_ok=True)
     record.write_text(json.dumps(asdict(process)))
     return process
+
+
+def _without_proxies() -> dict[str, str]:
+    """Return this process's environment but for proxies, which lead out of the machine."""
+    return {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
 
 
 def recorded(directory: Path) -> list[Process]:

@@ -2,12 +2,12 @@
 
 import functools
 import hashlib
+import http.client
 import shutil
 import socket
 import sys
 import tarfile
 import tempfile
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import IO
@@ -40,7 +40,7 @@ def download(package: Package, directory: Path) -> bool:
     try:
         checksums = _read(release.checksums_url)
         file_name = release.url.rpartition("/")[2]
-        expected = expected_digest(checksums.decode(), file_name)
+        expected = expected_digest(checksums.decode(errors="replace"), file_name)
         with tempfile.TemporaryFile() as archive:
             _report(f"downloading {file_name}")
             with urllib.request.urlopen(release.url, timeout=_READ_TIMEOUT_SECONDS) as response:
@@ -56,7 +56,7 @@ def download(package: Package, directory: Path) -> bool:
                 _extract(archive, package, directory)
             else:
                 (directory / package.files[0]).write_bytes(archive.read())
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (OSError, http.client.HTTPException) as error:
         _report(f"cannot download {release.url}: {error}")
         return False
     for file in package.files:
@@ -112,7 +112,10 @@ def _read(url: str) -> bytes:
 def _extract(archive: IO[bytes], package: Package, to: Path) -> None:
     with tarfile.open(fileobj=archive, mode="r:gz") as tar:
         for file, member in package.release.members.items():
-            source = tar.extractfile(member)
+            try:
+                source = tar.extractfile(member)
+            except KeyError:
+                source = None
             if source is None:
                 raise ClusterError(f"{package.release.url} has no file {member}")
             with source, (to / file).open("wb") as target:

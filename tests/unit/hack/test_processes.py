@@ -61,6 +61,22 @@ def test_output_goes_to_the_log_and_environment_is_added(tmp_path: Path) -> None
         processes.kill(tmp_path, spawned)
 
 
+def test_proxies_of_the_user_are_not_handed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example")
+    monkeypatch.setenv("https_proxy", "http://proxy.example")
+    spawned = processes.spawn(
+        "talker", ["/bin/sh", "-c", "env; echo end; exec sleep 60"], directory=tmp_path
+    )
+    try:
+        log = Path(spawned.log)
+        processes.wait_until(lambda: "end\n" in log.read_text(), 10, "output", watch=[spawned])
+        assert "proxy.example" not in log.read_text()
+    finally:
+        processes.kill(tmp_path, spawned)
+
+
 def test_waiting_ends_with_the_log_of_a_process_that_ended(tmp_path: Path) -> None:
     spawned = processes.spawn(
         "failing", ["/bin/sh", "-c", "echo bad flag >&2; exit 1"], directory=tmp_path

@@ -125,6 +125,15 @@ def test_download_that_is_not_what_its_checksum_says_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_archive_without_the_program_is_refused(files: _Files, tmp_path: Path) -> None:
+    content = _archive({"other": b""})
+    files.content["/tool"] = content
+    files.content["/tool.sha256"] = hashlib.sha256(content).hexdigest().encode()
+
+    with pytest.raises(ClusterError, match="has no file linux/tool"):
+        download(_package(files.url, {"tool": "linux/tool"}), tmp_path)
+
+
 def test_missing_release_is_left_to_the_next_source(files: _Files, tmp_path: Path) -> None:
     assert not download(_package(files.url, {}), tmp_path)
 
