@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 APPLICATION = "notifications-operator"
 
@@ -24,11 +25,26 @@ def state_root() -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the kernel releases it if this process dies."""
+    """Hold an exclusive lock on a file; the kernel releases it if this process dies.
+
+    Whoever holds it may remove the file as the last thing: from then on others may enter.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    while True:
+        with path.open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if not _is_file(handle, path):
+                continue  # Removed while we waited: others lock the next file of this name.
+            yield
+            return
+
+
+def _is_file(handle: IO[str], path: Path) -> bool:
+    """Tell whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def entry(key: str, build: Callable[[Path], None]) -> Path:

@@ -162,6 +162,7 @@ def down(name: str) -> bool:
         if known is None:
             return False
         _tear_down(known)
+        _lock_path(name).unlink()
         return True
 
 
@@ -253,5 +254,9 @@ def _tear_down(known: Record) -> None:
 
 
 def _name_lock(name: str) -> AbstractContextManager[None]:
+    return cache.locked(_lock_path(name))
+
+
+def _lock_path(name: str) -> Path:
     directory = record.directory_of(name)
-    return cache.locked(directory.with_name(f".{directory.name}.lock"))
+    return directory.with_name(f".{directory.name}.lock")

@@ -50,6 +50,32 @@ def test_remains_of_a_killed_build_do_not_get_into_the_entry() -> None:
     assert [path.name for path in entry.iterdir()] == ["new"]
 
 
+def test_lock_whose_file_was_removed_still_excludes(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    inside = 0
+    most = 0
+    guard = threading.Lock()
+
+    def work() -> None:
+        nonlocal inside, most
+        for _ in range(20):
+            with cache.locked(path):
+                with guard:
+                    inside += 1
+                    most = max(most, inside)
+                with guard:
+                    inside -= 1
+                path.unlink()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert most == 1
+
+
 def test_concurrent_runs_build_once_and_all_see_the_whole() -> None:
     building = threading.Event()
     go_on = threading.Event()
