@@ -159,11 +159,10 @@ def down(name: str) -> bool:
     """
     with _name_lock(name):
         known = record.load(name)
-        if known is None:
-            return False
-        _tear_down(known)
+        if known is not None:
+            _tear_down(known)
         _lock_path(name).unlink()
-        return True
+        return known is not None
 
 
 def find_all() -> Iterator[tuple[Cluster, bool]]:
