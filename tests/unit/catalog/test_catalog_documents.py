@@ -13,9 +13,11 @@ from notifications_operator.catalog.yaml_reader import MAX_DEPTH
 
 def contents(text: str) -> list[Any]:
     """What is read from a text of which nothing is broken."""
-    documents = list(read_documents(text))
-    assert all(isinstance(document, Document) for document in documents), documents
-    return [document.content for document in documents]
+    found = []
+    for document in read_documents(text):
+        assert isinstance(document, Document), document
+        found.append(document.content)
+    return found
 
 
 def broken(text: str) -> BrokenDocument:

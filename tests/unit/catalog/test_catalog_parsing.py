@@ -1,5 +1,7 @@
+import base64
 import gzip
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from tests.unit.catalog.builders import (
 )
 
 from notifications_operator.catalog import ParsedSource, parse_source
+from notifications_operator.catalog.decoding import UndecodableKey, decode_binary
 from notifications_operator.catalog.parsing import MAX_PROBLEMS, DocumentProblem, SourceKey
 
 
@@ -293,6 +296,18 @@ def test_a_gzip_bomb_is_refused() -> None:
     (problem,) = parsed.problems
     assert problem.key == "bomb"
     assert "must not be larger than 67108864 bytes" in problem.message
+
+
+def test_a_gzip_bomb_is_never_unpacked_as_a_whole() -> None:
+    bomb = base64.b64encode(gzip.compress(b"\n" * (32 * 2**20), compresslevel=1)).decode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(UndecodableKey):
+            decode_binary(bomb, limit=1000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * 2**20
 
 
 def test_the_bound_on_gzip_is_for_all_keys_together(monkeypatch: pytest.MonkeyPatch) -> None:
