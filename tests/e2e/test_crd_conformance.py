@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from hack.cluster import Cluster
 from kubernetes import client, config
+from pydantic.fields import FieldInfo
 from tests.support.conformance import Case, load_cases
 from tests.support.installation import kubectl
 
 from notifications_operator.api.notification import Notification
 from notifications_operator.api.processor import NotificationProcessor
-from notifications_operator.api.resource import GROUP, VERSION
-from notifications_operator.api.schema import missing_status_fields
+from notifications_operator.api.resource import GROUP, VERSION, KubernetesModel
+from notifications_operator.api.schema import missing_status_fields, nested_models
 
 pytestmark = pytest.mark.cluster
 
@@ -112,6 +113,54 @@ def test_installed_definition_knows_every_status_field(
     assert missing_status_fields(kind, version["schema"]["openAPIV3Schema"]) == []
     conditions = {item["type"]: item["status"] for item in definition["status"]["conditions"]}
     assert conditions == {"NamesAccepted": "True", "Established": "True"}
+
+
+@pytest.mark.parametrize("kind", [Notification, NotificationProcessor])
+def test_the_fullest_status_is_stored_whole(
+    kind: type[Notification | NotificationProcessor], resources: client.CustomObjectsApi
+) -> None:
+    """No field is pruned, and no text is too long once it is cut.
+
+    The object is real, because a status cannot be written in a dry run of its creation. It is
+    suspended and for nobody, and judged by the answer to the write, whoever else writes.
+    """
+    group = {"Notification": "notification-options", "NotificationProcessor": "processor-spec"}
+    case = next(c for c in load_cases() if c.accepted and c.group == group[kind.__name__])
+    body = {**case.manifest, "metadata": {"generateName": "conformance-"}}
+    body["spec"] = {**case.spec, "suspend": True}
+    if kind is Notification:
+        body["spec"]["recipients"] = {"type": "entity", "entityRef": "user:conformance/nobody"}
+    where = (GROUP, VERSION, "default", case.plural)
+    name = resources.create_namespaced_custom_object(*where, body)["metadata"]["name"]
+    try:
+        (status_model,) = nested_models(kind.model_fields["status"].annotation)
+        wire = status_model.model_validate(fill(status_model)).to_wire()
+        written = resources.patch_namespaced_custom_object_status(*where, name, {"status": wire})
+        assert written["status"] == wire
+    finally:
+        resources.delete_namespaced_custom_object(*where, name)
+
+
+def fill(model: type[KubernetesModel]) -> dict[str, Any]:
+    """Return values for every field of a model, texts longer than any bound that cuts them."""
+    return {name: _fill_field(field) for name, field in model.model_fields.items()}
+
+
+def _fill_field(field: FieldInfo) -> Any:
+    annotation = str(field.annotation)
+    nested = [fill(model) for model in nested_models(field.annotation)]
+    for kind, value in (
+        ("NotificationState", "Delivered"),
+        ("DeliveryState", "Sent"),
+        ("Literal['Inline']", "Inline"),
+        ("datetime", "2030-01-31T18:00:00Z"),
+        ("int", 2**31 - 1),
+    ):
+        if not nested and kind in annotation:
+            return value
+    cut = "Cut(" in f"{annotation}{field.metadata}"
+    scalar = nested[0] if nested else "é" * (50_000 if cut else 16)
+    return [scalar] if "list[" in annotation else scalar
 
 
 def test_a_new_notification_is_pending_before_the_operator_was_there(

@@ -37,12 +37,6 @@ Refused are the forms that browsers read as another host: ``//host``, ``/\\host`
 a backslash, blank or control character (WHATWG URL, section 4.4).
 """
 
-LINK_FORMS = (
-    "an http:// or https:// URL with a host and without user name or password, "
-    "or a path under app.baseUrl such as /catalog"
-)
-"""What a link may be, as messages say it."""
-
 Topic = Annotated[str, StringConstraints(max_length=255)]
 EntityRefText = Annotated[str, StringConstraints(max_length=256, pattern=REF_PATTERN)]
 

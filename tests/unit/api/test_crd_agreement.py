@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.support.conformance import Case, load_cases
 
 from notifications_operator.api.durations import DURATION_END_PATTERN, DURATION_PATTERN
 from notifications_operator.api.email import REFUSED_TRANSPORT_FIELDS
@@ -199,6 +200,32 @@ def test_patterns_of_texts_that_are_parsed() -> None:
     for path in DURATIONS:
         assert processor[path]["pattern"] == DURATION_PATTERN
         assert processor[path]["allOf"] == [{"pattern": DURATION_END_PATTERN}]
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in load_cases() if case.model_accepts], ids=lambda case: case.id
+)
+def test_same_defaults(case: Case) -> None:
+    schema = read_schema(case.plural)
+    model = dict(KINDS)[case.plural]
+    served = apply_defaults(schema, case.manifest)
+    assert model.model_validate(served) == model.model_validate(case.manifest)
+
+
+def apply_defaults(schema: Mapping[str, Any], value: Any) -> Any:
+    """Apply a schema's defaults as the API server does: nulls dropped, parents first."""
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    served = {
+        name: item for name, item in value.items() if item is not None or name not in properties
+    }
+    for name, child in properties.items():
+        if name not in served and "default" in child:
+            served[name] = child["default"]
+        if name in served:
+            served[name] = apply_defaults(child, served[name])
+    return served
 
 
 def test_cut_is_found_in_annotations() -> None:
