@@ -55,7 +55,12 @@ def values(catcher: Catcher) -> Object:
         "unknownGrace": 4,
     }
     values["app"] = {"baseUrl": "https://portal.example.com/base"}
-    values["delivery"] = {"processorGrace": 2, "verifyInterval": 2, "shutdownGrace": 20}
+    values["delivery"] = {
+        "openWait": 1,
+        "processorGrace": 2,
+        "verifyInterval": 2,
+        "shutdownGrace": 20,
+    }
     values["origins"] = {"trustedNamespaces": ["trusted"]}
     values["limits"] = {"namespaces": {"limited": {"maxRecipients": 1}}}
     return values

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,6 @@ class Installation:
     namespace: str
     release: str = "notifications"
     process: subprocess.Popen[bytes] | None = None
-    extra_environment: dict[str, str] = field(default_factory=dict)
     port: int = 0
     account: str = ""
 
@@ -92,29 +91,36 @@ class Installation:
         )
 
     def start(self, *, server: str | None = None) -> None:
-        """Start the operator; it is ready when this returns.
+        """Start the operator; `wait_ready` waits for it.
 
         Parameters
         ----------
         server
             Address of the API server, if not the cluster's own: a proxy's.
         """
+        self.launch(self.prepare(server=server))
+
+    def prepare(self, *, server: str | None = None) -> dict[str, str]:
+        """Return the process's environment, by asking the cluster for it."""
         self.port = free_port()
         environment = self._environment()
         self.account = environment.pop("serviceAccountName")
-        kubeconfig = self._kubeconfig(self.account, server)
+        return {
+            **environment,
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.directory),
+            "KUBECONFIG": str(self._kubeconfig(self.account, server)),
+            "NOTIFICATIONS_SERVER__HOST": "127.0.0.1",
+            "NOTIFICATIONS_SERVER__PORT": str(self.port),
+        }
+
+    def launch(self, environment: dict[str, str]) -> None:
+        """Start the process."""
+        program = Path(sys.executable).with_name("notifications-operator")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("notifications-operator")), "run"],
-                env={
-                    **environment,
-                    "PATH": os.environ["PATH"],
-                    "HOME": str(self.directory),
-                    "KUBECONFIG": str(kubeconfig),
-                    "NOTIFICATIONS_SERVER__HOST": "127.0.0.1",
-                    "NOTIFICATIONS_SERVER__PORT": str(self.port),
-                    **self.extra_environment,
-                },
+                [str(program), "run"],
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -222,7 +222,10 @@ def notification(
     payload: Object | None = None,
     **spec: Any,
 ) -> Object:
-    """Return a Notification to some refs, or to everybody if there are none."""
+    """Return a Notification to some refs, or to everybody if there are none.
+
+    It goes through the chart's own processor unless others are named; an empty list names none.
+    """
     recipients: Object = (
         {"type": "entity", "entityRefs": [*refs]} if refs else {"type": "broadcast"}
     )
@@ -231,7 +234,9 @@ def notification(
         "payload": {"title": title, **(payload or {})},
         **spec,
     }
-    if processors:
+    if processors is None:
+        body["processors"] = ["email"]
+    elif processors:
         body["processors"] = processors
     return {
         "apiVersion": "notifications.orchestrator.io/v1alpha1",

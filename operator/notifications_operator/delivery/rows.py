@@ -7,7 +7,7 @@ A row is claimed in the cluster before the first byte is sent and recorded after
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ..api.notification import Delivery, DeliveryState
 from ..api.processor import OnAmbiguous, RetryPolicy
@@ -145,13 +145,18 @@ def _retry(
     delay = retry_delay(
         policy.retry, attempts=max(row.attempts, 1), retry_after=error.retry_after, jitter=jitter
     )
-    next_time = now + delay
+    next_time = _whole_seconds(now + delay)
     opened = row.opened_time or now
     if exhausted(policy.retry, attempts=row.attempts, opened=opened, next_time=next_time):
         return _noted(row, otherwise, error.reason, error)
     return _noted(row, DeliveryState.RETRYING, error.reason, error).model_copy(
         update={"next_attempt_time": next_time}
     )
+
+
+def _whole_seconds(moment: datetime) -> datetime:
+    """Round up to what a timestamp in the status can say, so that no delay gets shorter."""
+    return (moment + timedelta(microseconds=999_999)).replace(microsecond=0)
 
 
 def _noted(

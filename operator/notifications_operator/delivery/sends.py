@@ -90,7 +90,7 @@ class Sends:
             del self._in_flight[key]
             self._results[key] = Result(
                 outcome=outcome,
-                moment=datetime.now(UTC).replace(microsecond=0),
+                moment=datetime.now(UTC),
                 jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
             )
         self._wake()

@@ -14,7 +14,7 @@ e2e tests and of the demo, whose ledger outlives a ``kill -9`` of anything else.
 from .certificates import Certificate, CertificateAuthority, TLSMode
 from .ledger import Ledger, Message, read_ledger
 from .peer import SMTPPeer
-from .script import Drop, Hang, Raw, Reply, Reset, Script, Step
+from .script import Drop, Hang, Pause, Raw, Reply, Reset, Script, Step
 
 __all__ = (
     "Certificate",
@@ -23,6 +23,7 @@ __all__ = (
     "Hang",
     "Ledger",
     "Message",
+    "Pause",
     "Raw",
     "Reply",
     "Reset",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,9 +42,10 @@ class Reply:
 
 @dataclass(frozen=True)
 class Raw:
-    """Send these bytes as they are."""
+    """Send these bytes as they are, and then nothing more if `hang` is set."""
 
     data: bytes
+    hang: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,19 @@ class Reset:
 
 @dataclass(frozen=True)
 class Hang:
-    """Say nothing more, and read nothing more, until the client goes away."""
+    """Say nothing more until the client goes away; nor read anything, if `deaf` is set."""
+
+    deaf: bool = False
 
 
-Action = Reply | Raw | Drop | Reset | Hang
+@dataclass(frozen=True)
+class Pause:
+    """With `Step.END`: go on as usual, but not before this is set."""
+
+    released: asyncio.Event
+
+
+Action = Reply | Raw | Drop | Reset | Hang | Pause
 
 
 @dataclass(kw_only=True)

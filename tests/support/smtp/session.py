@@ -12,11 +12,11 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .certificates import TLSMode
 from .ledger import Message
-from .script import Action, Drop, Fault, Hang, Raw, Reply, Reset, Step
+from .script import Action, Drop, Fault, Hang, Pause, Raw, Reply, Reset, Step
 
 if TYPE_CHECKING:
     from .peer import SMTPPeer
@@ -158,9 +158,11 @@ class Session:
                 await self._say(text)
                 if close or text.startswith("421"):
                     raise Gone
-            case Raw(data=data):
+            case Raw(data=data, hang=hang):
                 self._writer.write(data)
                 await self._writer.drain()
+                if hang:
+                    await self._until_gone()
             case Drop():
                 raise Gone
             case Reset():
@@ -168,8 +170,11 @@ class Session:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self._writer.transport.abort()
                 raise Gone
-            case Hang():
-                await self._ledger.notify()
+            case Hang(deaf=deaf):
+                if deaf:
+                    transport = cast(asyncio.Transport, self._writer.transport)
+                    transport.pause_reading()
+                    await asyncio.Event().wait()
                 await self._until_gone()
 
     async def _until_gone(self) -> None:
@@ -374,6 +379,9 @@ class Session:
             await self._refuse("end", f"554 5.6.0 {flaw}", f"message with {flaw}")
             return
         fault = self._peer.script.next(Step.END, recipient)
+        if fault is not None and isinstance(fault.action, Pause):
+            await fault.action.released.wait()
+            fault = None
         if fault is not None:
             if fault.recorded:
                 await self._ledger.accept(message)
