@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.support.installation import Installation, kubectl
 from tests.support.kubernetes import APIError, Kubernetes, Object, notification
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from hack.cluster import Cluster, Source, tools, up
 from tests.support.helm import CHART, SEED_VALUES, Helm, HelmError
 from tests.support.installation import kubectl

@@ -289,6 +289,12 @@ class TestDefinitions:
         found = [d for d in rendered if d["kind"] == "CustomResourceDefinition"]
         assert bool(found) is install
 
+    def test_can_be_shown_for_use_by_hand(self, helm: Helm) -> None:
+        shown = documents(helm.run("show", "crds", str(CHART)))
+        files = (REPOSITORY / "crds").glob("*.yaml")
+        names = {yaml.safe_load(file.read_text())["metadata"]["name"] for file in files}
+        assert {definition["metadata"]["name"] for definition in shown} == names
+
 
 class TestRefused:
     @pytest.mark.parametrize(
