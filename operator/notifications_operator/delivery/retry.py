@@ -19,7 +19,8 @@ def retry_delay(
     attempts
         Attempts made so far, at least one.
     retry_after
-        Seconds that the other side asked for: a lower bound, even above ``maxDelay``.
+        Seconds that the other side asked for: a lower bound, even above ``maxDelay``. It may be
+        any number, as it comes from outside; more than ``maxAge`` means never.
     jitter
         Random number from 0 to 1: takes up to a fifth off, so that many deliveries which failed
         together do not come back together.
@@ -30,11 +31,14 @@ def retry_delay(
         At least what the other side asked for.
     """
     doublings = min(attempts - 1, 32)
-    delay: timedelta = min(policy.min_delay * 2**doublings, policy.max_delay)
-    delay = delay * (1 - jitter / 5)
-    if retry_after is not None:
-        delay = max(delay, timedelta(seconds=retry_after))
-    return delay
+    seconds = min(
+        policy.min_delay.total_seconds() * 2.0**doublings, policy.max_delay.total_seconds()
+    )
+    delay = timedelta(seconds=seconds * (1 - jitter / 5))
+    if retry_after is None:
+        return delay
+    never = policy.max_age.total_seconds() + 1
+    return max(delay, timedelta(seconds=min(never, max(0.0, retry_after))))
 
 
 def exhausted(policy: RetryPolicy, *, attempts: int, opened: datetime, next_time: datetime) -> bool:
