@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.support.definitions import Definition, installed_definitions
-
 from notifications_operator.api.errors import (
     ConflictError,
     KubernetesError,
@@ -31,6 +29,7 @@ from notifications_operator.api.errors import (
 )
 from notifications_operator.api.references import ObjectRef
 from notifications_operator.api.resource import API_VERSION, format_time
+from tests.support.definitions import Definition, installed_definitions
 
 OBJECT_LIMIT = 1_500_000
 """Most bytes of one stored object (etcd's ``--max-request-bytes``)."""

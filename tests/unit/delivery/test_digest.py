@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.delivery.builders import notification
 
 from notifications_operator.api.notification import NotificationSpec, Payload
 from notifications_operator.delivery.digest import (
@@ -15,6 +14,7 @@ from notifications_operator.delivery.digest import (
     payload_digest,
     recipients_digest,
 )
+from tests.unit.delivery.builders import notification
 
 TEXT = st.text(max_size=12)
 METADATA = st.dictionaries(

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from tests.unit.delivery.builders import NOW, seconds
 
 from notifications_operator.api.processor import RetryPolicy
 from notifications_operator.delivery.retry import exhausted, retry_delay
+from tests.unit.delivery.builders import NOW, seconds
 
 DELAYS = st.timedeltas(min_value=timedelta(milliseconds=100), max_value=timedelta(days=16_000))
 JITTER = st.floats(min_value=0, max_value=1, exclude_max=True)

@@ -8,15 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.cluster import (
-    Interruption,
-    MemoryCluster,
-    apply_merge_patch,
-    lost_answer,
-    stored_patches,
-    unavailable,
-)
-from tests.support.definitions import installed_definitions
 
 from notifications_operator.api.errors import (
     ConflictError,
@@ -26,6 +17,15 @@ from notifications_operator.api.errors import (
 )
 from notifications_operator.api.notification import Notification
 from notifications_operator.api.references import NOTIFICATIONS, ObjectRef
+from tests.support.cluster import (
+    Interruption,
+    MemoryCluster,
+    apply_merge_patch,
+    lost_answer,
+    stored_patches,
+    unavailable,
+)
+from tests.support.definitions import installed_definitions
 
 MANIFEST: dict[str, Any] = {
     "kind": "Notification",
