@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from hack.cluster import Cluster, up
 from tests.support.helm import SEED_VALUES
 from tests.support.installation import AddProcessor, Installation, kubectl

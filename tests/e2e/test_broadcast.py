@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from tests.support.installation import AddProcessor
 from tests.support.kubernetes import Kubernetes, complete, notification, rows
 from tests.support.mail import Catcher

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+
 from tests.support.installation import Installation
 from tests.support.kubernetes import (
     Kubernetes,

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hack.cluster import Cluster
 from kubernetes import client, config
 from pydantic.fields import FieldInfo
-from tests.support.conformance import Case, load_cases
-from tests.support.installation import kubectl
 
+from hack.cluster import Cluster
 from notifications_operator.api.notification import Notification
 from notifications_operator.api.processor import NotificationProcessor
 from notifications_operator.api.resource import GROUP, VERSION, KubernetesModel
 from notifications_operator.api.schema import missing_status_fields, nested_models
+from tests.support.conformance import Case, load_cases
+from tests.support.installation import kubectl
 
 pytestmark = pytest.mark.cluster
 

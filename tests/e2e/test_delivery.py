@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.support.kubernetes import Kubernetes, complete, condition_is, notification, rows
 from tests.support.mail import Catcher
 

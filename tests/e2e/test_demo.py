@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+
 from hack.cluster import ClusterError, find, tools
 from hack.demo import steps
 from hack.demo.place import NAMESPACE, RELEASE, TEAM_NAMESPACE, Place

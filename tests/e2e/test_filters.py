@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.support.installation import AddProcessor
 from tests.support.kubernetes import Kubernetes, Object, complete, notification
 from tests.support.smtp import SMTPPeer

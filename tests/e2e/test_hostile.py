@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.support.installation import Installation
 from tests.support.kubernetes import APIError, Kubernetes, complete, notification
 from tests.support.mail import Catcher

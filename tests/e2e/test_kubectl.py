@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tests.support.helm import Helm, HelmError
 from tests.support.installation import AddProcessor, Installation, kubectl
 from tests.support.kubernetes import Kubernetes, complete, notification

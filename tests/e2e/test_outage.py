@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from tests.support.installation import AddProcessor, Installation
 from tests.support.kubernetes import Kubernetes, complete, notification, rows
 from tests.support.mail import Catcher

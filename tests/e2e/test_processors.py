@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from tests.support.installation import AddProcessor, Installation, free_port
 from tests.support.kubernetes import (
     Kubernetes,
@@ -260,7 +261,9 @@ async def test_without_any_processor_a_notification_says_so_and_goes_when_one_ap
     own = await kubernetes.get("NotificationProcessor", "email", installation.namespace)
     await kubernetes.delete("NotificationProcessor", "email", installation.namespace)
     try:
-        await kubernetes.create(notification("early", namespace, "user:default/ada", title=title))
+        await kubernetes.create(
+            notification("early", namespace, "user:default/ada", title=title, processors=[])
+        )
         body = await kubernetes.wait(
             "Notification",
             "early",

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.support.installation import Installation, kubectl
 from tests.support.kubernetes import Kubernetes, complete, notification, rows
 from tests.support.mail import Catcher

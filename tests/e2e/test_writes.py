@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from tests.support.audit import writes
 from tests.support.installation import AddProcessor, Installation
 from tests.support.kubernetes import Kubernetes, complete, notification

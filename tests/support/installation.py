@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from hack.cluster import Cluster, tools
 
 from .helm import CHART, Helm

@@ -218,8 +218,9 @@ class RecipientsStatus(KubernetesModel):
 class LedgerStatus(KubernetesModel):
     """Where the rows are kept, and which revision they belong to."""
 
-    type: Literal["Inline"] = "Inline"
+    type: str = "Inline"
     revision: int = 0
+    slices: int | None = None
 
 
 class NotificationStatus(KubernetesModel):

@@ -62,6 +62,7 @@ class Ledger:
     conditions: list[Condition] = field(default_factory=list)
     waiting: Obstacle | None = None
     verdict: Obstacle | None = None
+    remarks: list[str] | None = None
 
     @classmethod
     def load(cls, status: NotificationStatus) -> Ledger:
@@ -124,6 +125,7 @@ class Ledger:
             waiting=self.waiting,
             verdict=self.verdict,
             recipients=self._recipients_obstacle(),
+            remarks=self.remarks,
             note=note,
         )
 

@@ -31,6 +31,9 @@ LONGEST_WAIT = timedelta(hours=24)
 REDELIVER_ALL = "all:"
 """Prefix of a redeliver value that sends to everyone."""
 
+REMARK_LIMIT = 10
+"""Most remarks about the recipients that are shown."""
+
 _UNSENT = (DeliveryState.PENDING, DeliveryState.RETRYING)
 
 
@@ -109,7 +112,10 @@ class Planner:
         """Resolve, select and merge; return the verdict if the Notification ends here."""
         ledger, change = plan.ledger, plan.change
         before = list(ledger.unresolved)
+        if not (change.any or before or self._now_able(ledger)):
+            return None
         resolution = resolve_recipients(plan.notification, plan.directory)
+        ledger.remarks = remarks(plan.notification, plan.directory, resolution)
         ledger.unresolved = still_unknown(ledger, resolution, change)
         ledger.unresolved_count = len(ledger.unresolved)
         if change.first or change.recipients:
@@ -379,6 +385,14 @@ def resolve_recipients(notification: Notification, directory: Directory) -> Reso
         refs=[EntityRef.parse(text) for text in recipients.included],
         exclude=[EntityRef.parse(text) for text in recipients.excluded],
     )
+
+
+def remarks(notification: Notification, directory: Directory, resolution: Resolution) -> list[str]:
+    """Return what is odd about the recipients though it stops nothing."""
+    excluded = [EntityRef.parse(text) for text in notification.spec.recipients.excluded]
+    odd = [f"{ref} has no owner" for ref in resolution.ownerless]
+    odd += [f"the excluded {ref} is not in the catalog" for ref in excluded if ref not in directory]
+    return odd[:REMARK_LIMIT]
 
 
 def still_unknown(ledger: Ledger, resolution: Resolution, change: Change) -> list[str]:

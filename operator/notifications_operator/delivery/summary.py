@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ..api.conditions import Condition, ConditionType, condition, merge_conditions
+from ..api.conditions import (
+    Condition,
+    ConditionType,
+    condition,
+    find_condition,
+    merge_conditions,
+)
 from ..api.notification import Delivery, DeliveryState, NotificationState, ProcessorSummary
 from ..api.reasons import Reason
 
@@ -40,7 +46,8 @@ class Progress:
     """All that state and conditions are derived from.
 
     ``planned`` says that recipients and processors are settled; ``waiting`` that something may
-    still add rows; ``verdict`` that the Notification ended as a whole.
+    still add rows; ``verdict`` that the Notification ended as a whole. ``remarks`` is what is odd
+    about the recipients, or ``None`` if they were not resolved anew.
     """
 
     rows: Sequence[Delivery]
@@ -50,6 +57,7 @@ class Progress:
     waiting: Obstacle | None = None
     verdict: Obstacle | None = None
     recipients: Obstacle | None = None
+    remarks: Sequence[str] | None = None
     note: str | None = None
 
 
@@ -137,7 +145,7 @@ def conditions(
         return condition(kind, status, reason, message, generation=generation, now=now)
 
     new = [
-        _resolved(progress, make),
+        _resolved(progress, make, find_condition(old, ConditionType.RECIPIENTS_RESOLVED)),
         make(ConditionType.COMPLETE, verdict.complete, reason, message),
         make(ConditionType.DELIVERED, delivered, reason, message),
         make(ConditionType.READY, ready, reason, message),
@@ -206,10 +214,13 @@ def _describe(counts: Counter[str], rows: Sequence[Delivery]) -> str:
     return text
 
 
-def _resolved(progress: Progress, make: Maker) -> Condition:
+def _resolved(progress: Progress, make: Maker, old: Condition | None) -> Condition:
     kind = ConditionType.RECIPIENTS_RESOLVED
     if progress.recipients is not None:
         return make(kind, False, progress.recipients.reason, progress.recipients.message)
     if not progress.planned:
         return make(kind, None, IN_PROGRESS, "the recipients are not resolved yet")
-    return make(kind, True, "Resolved", f"{progress.users} users")
+    if progress.remarks is None and old is not None and old.status == "True":
+        return make(kind, True, old.reason, old.message)
+    message = "; ".join([f"{progress.users} users", *(progress.remarks or ())])
+    return make(kind, True, "Resolved", message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..api.errors import ExpiredError, ForbiddenError, KubernetesError
-from ..catalog import CatalogStore, Directory, Source, SourceKey, parse_source
+from ..catalog import CatalogStore, Directory, ParsedSource, Source, SourceKey, parse_source
 from ..kube.client import KubernetesClient
 from ..kube.events import EventRecorder
 from ..settings import CatalogSettings
@@ -108,7 +109,7 @@ class CatalogFeed:
             return
         parsed = await asyncio.to_thread(parse_source, source)
         self._store.apply(parsed, time.monotonic())
-        await self._report(source)
+        await self._report(parsed)
         self._changed.set()
 
     def _remove(self, namespace: str, key: SourceKey) -> None:
@@ -130,12 +131,18 @@ class CatalogFeed:
             sources = self._store.take_due(time.monotonic())
             if sources is None:
                 continue
+            first = self._store.directory is None
             directory = await asyncio.to_thread(Directory.build, sources)
             self._store.adopt(directory)
+            if first:
+                # Entities live as long as the process: the collector need not visit them.
+                gc.freeze()
             logger.info("catalog: %d entities, %d users", len(directory), directory.user_count)
             self._publish(directory)
+            for parsed in sources:
+                await self._report(parsed)
 
-    async def _report(self, source: Source) -> None:
+    async def _report(self, source: ParsedSource) -> None:
         """Name broken documents in a Warning Event on their ConfigMap, once per kind of trouble."""
         problems = tuple(str(problem) for problem in self._store.problems(source.key))
         if problems == self._reported.get(source.key, ()):
@@ -146,8 +153,8 @@ class CatalogFeed:
         regarding = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
-            "namespace": source.namespace,
-            "name": source.name,
+            "namespace": source.key.namespace,
+            "name": source.key.name,
             "uid": source.uid,
         }
         logger.warning("catalog ConfigMap %s: %s", source.key, "; ".join(problems[:5]))
@@ -156,7 +163,7 @@ class CatalogFeed:
             warning=True,
             reason="InvalidEntities",
             action="Parse",
-            note=f"{len(problems)} problems; " + "; ".join(problems),
+            note=f"{max(len(problems), source.problem_count)} problems; " + "; ".join(problems),
         )
 
 

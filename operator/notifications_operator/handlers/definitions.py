@@ -17,7 +17,10 @@ from ..kube.client import KubernetesClient
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 30.0
-"""Seconds between looks at the definitions."""
+"""Seconds between looks at definitions that fit."""
+
+RECHECK_SECONDS = 5.0
+"""Seconds between looks at definitions that do not."""
 
 _MODELS: dict[str, type[KubernetesModel]] = {
     NOTIFICATIONS: Notification,
@@ -45,7 +48,7 @@ class DefinitionCheck:
             if self.problem is not None and self.problem != before:
                 logger.error("nothing is sent: %s", self.problem)
             self._publish(self.problem is None)
-            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.sleep(RECHECK_SECONDS if self.problem else CHECK_SECONDS)
 
     async def _check(self) -> str | None:
         """Return what is wrong; a definition that cannot be read now keeps the last finding."""

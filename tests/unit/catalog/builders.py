@@ -96,4 +96,4 @@ def resolved(catalog: Directory, refs: Sequence[str], exclude: Sequence[str] = (
 
 
 def gzipped(text: str) -> bytes:
-    return gzip.compress(text.encode())
+    return gzip.compress(text.encode(), mtime=0)
