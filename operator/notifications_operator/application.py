@@ -15,6 +15,7 @@ from .delivery.engine import Engine
 from .handlers.catalog import CatalogFeed
 from .handlers.definitions import DefinitionCheck
 from .handlers.resources import make_registry, make_settings
+from .handlers.resync import WatchCheck
 from .kube.client import KubernetesClient
 from .kube.events import EventRecorder
 from .kube.transport import Transport
@@ -57,6 +58,7 @@ class Application:
         self._definitions = DefinitionCheck(
             client, publish=lambda fit: self._engine.use_definitions(fit=fit)
         )
+        self._watch = WatchCheck(client, offer=self._engine.offer)
         self._server = TelemetryServer(
             settings.server, readiness=self._readiness, measure=self._engine.measure
         )
@@ -87,13 +89,16 @@ class Application:
         for body in await self._client.list_processors(self._namespace):
             self._engine.offer_processor(body)
         watches = await kopf.spawn_tasks(
-            registry=make_registry(self._engine), settings=make_settings(), clusterwide=True
+            registry=make_registry(self._engine, self._watch),
+            settings=make_settings(),
+            clusterwide=True,
         )
         # kopf has just taken the signals; stopping begins with draining the engine.
         self._handle_signals()
         own = [
             asyncio.create_task(self._definitions.run(), name="definitions"),
             asyncio.create_task(self._catalog.run(), name="catalog"),
+            asyncio.create_task(self._watch.run(), name="watch check"),
         ]
         try:
             done, _ = await asyncio.wait([*watches, *own], return_when=asyncio.FIRST_COMPLETED)
@@ -131,6 +136,7 @@ class Application:
             "api-server": None if self._reached else "not reached yet",
             "definitions": self._definitions.problem,
             "catalog": None if synced else waiting,
+            "watch": self._watch.problem,
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import Any
 
@@ -9,10 +10,19 @@ import kopf
 
 
 def add_login(registry: kopf.OperatorRegistry) -> None:
-    """Use ``$KUBECONFIG`` if it is set, else the pod's service account."""
+    """Use ``$KUBECONFIG`` if it is set, else the pod's service account.
+
+    The API server's address is taken from the pod's environment, as all clients do: kopf's own
+    way needs the cluster's DNS to work.
+    """
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         if os.environ.get("KUBECONFIG"):
             return kopf.login_with_kubeconfig(**kwargs)
-        return kopf.login_with_service_account(**kwargs)
+        account = kopf.login_with_service_account(**kwargs)
+        host, port = (os.environ.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
+        if account is None or not host or not port:
+            return account
+        address = f"[{host}]" if ":" in host else host
+        return dataclasses.replace(account, server=f"https://{address}:{port}")

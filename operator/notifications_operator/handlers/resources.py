@@ -11,6 +11,7 @@ from ..api.references import NOTIFICATIONS, PROCESSORS
 from ..api.resource import GROUP, VERSION
 from ..delivery.engine import Engine
 from .login import add_login
+from .resync import WatchCheck
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +19,7 @@ _BACKOFFS = (1, 1, 2, 3, 5, 8, 13, 21, *[30] * 5760)
 """Seconds between tries to reach the API server: two days, then the process ends."""
 
 
-def make_registry(engine: Engine) -> kopf.OperatorRegistry:
+def make_registry(engine: Engine, check: WatchCheck) -> kopf.OperatorRegistry:
     """Return the handlers, bound to an engine.
 
     Only raw events are used: kopf persists nothing, adds no finalizer and writes no annotation.
@@ -30,8 +31,10 @@ def make_registry(engine: Engine) -> kopf.OperatorRegistry:
     async def notification(event: kopf.RawEvent, **_: Any) -> None:
         body: dict[str, Any] = dict(event["object"])
         if event["type"] == "DELETED":
+            check.forget(body["metadata"]["uid"])
             engine.withdraw(body["metadata"]["uid"])
         else:
+            check.saw(body)
             engine.offer(body)
 
     @kopf.on.event(GROUP, VERSION, PROCESSORS, registry=registry)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..api.errors import ExpiredError, NotFoundError
-from ..api.references import ObjectRef
+from ..api.references import NOTIFICATIONS, PROCESSORS, ObjectRef
 from ..api.resource import GROUP, VERSION
 from .transport import Transport
 
@@ -64,8 +64,13 @@ class KubernetesClient:
     async def list_processors(self, namespace: str) -> list[dict[str, Any]]:
         """Return the NotificationProcessors of a namespace."""
         items, _ = await self._list(
-            f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/notificationprocessors", {}
+            f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PROCESSORS}", {}
         )
+        return items
+
+    async def list_notifications(self) -> list[dict[str, Any]]:
+        """Return the Notifications of all namespaces."""
+        items, _ = await self._list(f"/apis/{GROUP}/{VERSION}/{NOTIFICATIONS}", {})
         return items
 
     async def patch_status(
