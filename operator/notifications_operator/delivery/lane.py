@@ -70,7 +70,7 @@ class Lane:
 
     def apply(self, applicant: Applicant) -> None:
         """Ask for slots; they are granted now or later, in parts."""
-        self._queue.put(applicant)
+        self._queue.put(applicant, self._clock())
         self._pump()
 
     def withdraw(self, uid: str) -> None:
@@ -80,6 +80,8 @@ class Lane:
     def exchange(self, uid: str, *, finished: int, wanted: int) -> int:
         """Swap finished deliveries for new ones within one write.
 
+        It counts as a turn, so that whoever else waits is next.
+
         Returns
         -------
         int
@@ -87,12 +89,23 @@ class Lane:
             ones. The others must be given back by `release` once the record is stored, so that
             the window also holds at a crash in between.
         """
-        if not self._open or self._held.total() > self.window:
+        crowded = self._held.total() > self.window or (
+            uid not in self._urgent and self._common > self.window - self._reserved
+        )
+        if not self._open or crowded:
             return 0
-        rival = self._queue.peek(self._clock(), urgent_only=False)
-        if rival is not None and rival.uid != uid:
+        amount = min(finished, wanted)
+        now = self._clock()
+        head = self._queue.peek(now, urgent_only=False)
+        if head is not None and head.uid != uid:
             return 0
-        return min(finished, wanted)
+        if head is not None:
+            self._queue.served(head, amount, now)
+        return amount
+
+    def take(self, uid: str, amount: int) -> None:
+        """Hold slots for claims that are stored already, whether or not there are any left."""
+        self._held[uid] += amount
 
     def release(self, uid: str, amount: int) -> None:
         """Give slots back."""
@@ -111,13 +124,22 @@ class Lane:
             yield
         self._finished.append(self._clock())
 
+    @property
+    def _reserved(self) -> int:
+        """How many slots are kept for critical and high ones."""
+        return self.window // 4
+
+    @property
+    def _common(self) -> int:
+        """How many slots the others hold."""
+        return sum(amount for uid, amount in self._held.items() if uid not in self._urgent)
+
     def _pump(self) -> None:
         while self._open and self._queue:
+            now = self._clock()
             free = self.window - self._held.total()
-            reserved = self.window // 4
-            common = sum(n for uid, n in self._held.items() if uid not in self._urgent)
-            ordinary = min(free, self.window - reserved - common)
-            applicant = self._queue.peek(self._clock(), urgent_only=ordinary <= 0)
+            ordinary = min(free, self.window - self._reserved - self._common)
+            applicant = self._queue.peek(now, urgent_only=ordinary <= 0)
             if free <= 0 or applicant is None:
                 return
             available = free if applicant.urgent else ordinary
@@ -126,5 +148,5 @@ class Lane:
             self._held[applicant.uid] += amount
             if applicant.urgent:
                 self._urgent.add(applicant.uid)
-            self._queue.served(applicant, amount)
+            self._queue.served(applicant, amount, now)
             applicant.grant(amount)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..api.notification import Severity
 
 AGING_SECONDS = 60.0
-"""Seconds of waiting after which an applicant counts as one step more severe."""
+"""Seconds of waiting after which a turn counts as one step more severe."""
 
 URGENT_RANK = Severity.HIGH.rank
 """Applicants up to this rank may use the reserved part of a window."""
@@ -25,7 +25,6 @@ class Applicant:
     uid: str
     namespace: str
     severity: Severity
-    since: float
     wanted: int
     grant: Callable[[int], None]
 
@@ -35,15 +34,25 @@ class Applicant:
         return self.severity.rank <= URGENT_RANK
 
 
+@dataclass(kw_only=True)
+class _Turn:
+    """One namespace's Notifications of one severity, and since when none of them was served."""
+
+    since: float
+    members: OrderedDict[str, Applicant] = field(default_factory=OrderedDict)
+
+
 class FairQueue:
     """Applicants in their order.
 
     Within one severity namespaces take turns, and within a namespace its Notifications, so that a
-    large broadcast holds nobody up; waiting raises the severity, so that nobody starves.
+    large broadcast holds nobody up. A turn that has waited is raised, without bound, so that
+    nobody starves; it has waited since it was last served, so that whoever has much to send does
+    not overtake those who come later.
     """
 
     def __init__(self) -> None:
-        self._turns: dict[Severity, OrderedDict[str, OrderedDict[str, Applicant]]] = {
+        self._turns: dict[Severity, OrderedDict[str, _Turn]] = {
             severity: OrderedDict() for severity in Severity
         }
         self._severities: dict[str, Severity] = {}
@@ -51,12 +60,13 @@ class FairQueue:
     def __len__(self) -> int:
         return len(self._severities)
 
-    def put(self, applicant: Applicant) -> None:
+    def put(self, applicant: Applicant, now: float) -> None:
         """Add an applicant at the end of its turn, or replace it where it stands."""
         if self._severities.get(applicant.uid, applicant.severity) is not applicant.severity:
             self.remove(applicant.uid)
-        namespaces = self._turns[applicant.severity]
-        namespaces.setdefault(applicant.namespace, OrderedDict())[applicant.uid] = applicant
+        turns = self._turns[applicant.severity]
+        turn = turns.setdefault(applicant.namespace, _Turn(since=now))
+        turn.members[applicant.uid] = applicant
         self._severities[applicant.uid] = applicant.severity
 
     def remove(self, uid: str) -> None:
@@ -64,10 +74,10 @@ class FairQueue:
         severity = self._severities.pop(uid, None)
         if severity is None:
             return
-        namespaces = self._turns[severity]
-        for namespace, members in list(namespaces.items()):
-            if members.pop(uid, None) is not None and not members:
-                del namespaces[namespace]
+        turns = self._turns[severity]
+        for namespace, turn in list(turns.items()):
+            if turn.members.pop(uid, None) is not None and not turn.members:
+                del turns[namespace]
 
     def peek(self, now: float, *, urgent_only: bool) -> Applicant | None:
         """Return who is next, without changing anything.
@@ -75,29 +85,30 @@ class FairQueue:
         Parameters
         ----------
         now
-            The moment, on the clock of ``Applicant.since``.
+            The moment, on the clock of `put` and `served`.
         urgent_only
             Whether only critical and high ones may be chosen.
         """
         best: tuple[int, int, int, Applicant] | None = None
-        for severity, namespaces in self._turns.items():
+        for severity, turns in self._turns.items():
             if urgent_only and severity.rank > URGENT_RANK:
                 continue
-            for turn, members in enumerate(namespaces.values()):
-                head = next(iter(members.values()))
-                waited = int((now - head.since) // AGING_SECONDS)
-                place = (max(0, severity.rank - waited), severity.rank, turn, head)
+            for position, turn in enumerate(turns.values()):
+                waited = int((now - turn.since) // AGING_SECONDS)
+                head = next(iter(turn.members.values()))
+                place = (severity.rank - waited, severity.rank, position, head)
                 if best is None or place[:3] < best[:3]:
                     best = place
         return best[3] if best else None
 
-    def served(self, applicant: Applicant, amount: int) -> None:
+    def served(self, applicant: Applicant, amount: int, now: float) -> None:
         """Note that an applicant got slots: it leaves, or goes to the end of its turn."""
         applicant.wanted -= amount
-        namespaces = self._turns[applicant.severity]
-        members = namespaces[applicant.namespace]
-        namespaces.move_to_end(applicant.namespace)
+        turns = self._turns[applicant.severity]
+        turns.move_to_end(applicant.namespace)
+        turn = turns[applicant.namespace]
+        turn.since = now
         if applicant.wanted > 0:
-            members.move_to_end(applicant.uid)
+            turn.members.move_to_end(applicant.uid)
         else:
             self.remove(applicant.uid)

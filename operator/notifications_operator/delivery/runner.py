@@ -137,7 +137,7 @@ class Runner:
                 self._wake.clear()
         finally:
             self._sends.abandon()
-            self._slots.give_back_all()
+            self._slots.close()
 
     async def _attempt(self) -> float | None:
         """Do one step; return the seconds until the next, or ``None`` when all is done."""
@@ -240,9 +240,7 @@ class Runner:
                 continue
             kept[name] = self._slots.exchange(name, finished=finished[name], wanted=len(ready))
             wanted = len(ready) - kept[name]
-            slots = kept[name] + self._slots.obtain(
-                name, wanted, severity=severity, since=self._since
-            )
+            slots = kept[name] + self._slots.obtain(name, wanted, severity=severity)
             holder = self._services.holder
             ledger.put_all(claim(row, holder=holder, now=now) for row in ready[:slots])
         return kept

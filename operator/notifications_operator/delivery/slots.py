@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..api.notification import Severity
+from .lane import Lane
 from .order import Applicant
 from .supervisor import Supervisor
 
 
 class Slots:
-    """Keeps account of slots that are granted and not yet used for a claim.
+    """Keeps account of slots: those at hand, and those that claims use.
 
     A slot is granted, used by a claim, finished with an outcome, and given back (or kept for the
     next claim) when the outcome is recorded.
@@ -25,71 +26,106 @@ class Slots:
         self._namespace = namespace
         self._wake = wake
         self._granted: Counter[str] = Counter()
+        self._used: Counter[str] = Counter()
         self._applied: set[str] = set()
+        self._lanes: dict[str, Lane] = {}
 
     @property
     def waiting(self) -> bool:
         """Whether an application is open."""
         return bool(self._applied)
 
-    def obtain(self, processor: str, wanted: int, *, severity: Severity, since: float) -> int:
+    def obtain(self, processor: str, wanted: int, *, severity: Severity) -> int:
         """Return how many slots are at hand; apply for the rest."""
-        if self._granted[processor] < wanted:
-            self._apply(processor, wanted - self._granted[processor], severity, since)
+        lane = self._lane(processor)
+        if lane is not None and self._granted[processor] < wanted:
+            self._apply(lane, processor, wanted - self._granted[processor], severity)
         return self._granted[processor]
 
     def exchange(self, processor: str, *, finished: int, wanted: int) -> int:
         """Return how many slots of finished deliveries may be used again in the same write."""
-        channel = self._supervisor.get(processor)
+        lane = self._lane(processor)
+        own = min(finished, self._used[processor])
         beyond = wanted - self._granted[processor]
-        if channel is None or beyond <= 0 or not finished:
+        if lane is None or beyond <= 0 or not own:
             return 0
-        return channel.lane.exchange(self._uid, finished=finished, wanted=beyond)
+        return lane.exchange(self._uid, finished=own, wanted=beyond)
+
+    def used(self, processor: str, amount: int) -> None:
+        """Note that claims are stored.
+
+        A claim whose answer was lost may come to light after its slot was given back; it takes
+        one all the same.
+        """
+        lane = self._lane(processor)
+        if lane is None:
+            return
+        missing = amount - self._granted[processor]
+        if missing > 0:
+            lane.take(self._uid, missing)
+            self._granted[processor] += missing
+        self._granted[processor] -= amount
+        self._used[processor] += amount
 
     def recorded(self, processor: str, *, finished: int, kept: int) -> None:
         """Note that outcomes are stored: keep some slots, give back the others."""
+        lane = self._lane(processor)
+        own = min(finished, self._used[processor])
+        self._used[processor] -= own
         self._granted[processor] += kept
-        self._release(processor, finished - kept)
-
-    def used(self, processor: str, amount: int) -> None:
-        """Note that claims are stored."""
-        self._granted[processor] = max(self._granted[processor] - amount, 0)
+        if lane is not None and own > kept:
+            lane.release(self._uid, own - kept)
 
     def give_back(self, processor: str) -> None:
         """Withdraw the application and give back what is not used."""
+        lane = self._lane(processor)
+        if lane is None:
+            return
         if processor in self._applied:
             self._applied.discard(processor)
-            if channel := self._supervisor.get(processor):
-                channel.lane.withdraw(self._uid)
+            lane.withdraw(self._uid)
         if amount := self._granted.pop(processor, 0):
-            self._release(processor, amount)
+            lane.release(self._uid, amount)
 
     def give_back_all(self) -> None:
-        """Give back everything, everywhere."""
+        """Give back everything that is not used, everywhere."""
         for processor in self._applied | set(self._granted):
             self.give_back(processor)
 
-    def _apply(self, processor: str, wanted: int, severity: Severity, since: float) -> None:
-        channel = self._supervisor.get(processor)
-        if channel is None:
-            return
+    def let_go(self, finished: Mapping[str, int]) -> None:
+        """Give back also the slots of outcomes that cannot be recorded for now."""
+        self.give_back_all()
+        for processor, amount in finished.items():
+            self.recorded(processor, finished=amount, kept=0)
 
+    def close(self) -> None:
+        """Give back all slots, used ones too: nobody will record their outcomes."""
+        self.let_go(dict(self._used))
+
+    def _lane(self, processor: str) -> Lane | None:
+        """Return the processor's lane; slots of one that was replaced are worth nothing."""
+        channel = self._supervisor.get(processor)
+        lane = channel.lane if channel else None
+        if lane is not self._lanes.get(processor):
+            self._applied.discard(processor)
+            for counter in (self._granted, self._used, self._lanes):
+                counter.pop(processor, None)
+            if lane is not None:
+                self._lanes[processor] = lane
+        return lane
+
+    def _apply(self, lane: Lane, processor: str, wanted: int, severity: Severity) -> None:
         def grant(amount: int) -> None:
             self._granted[processor] += amount
             self._wake()
 
         self._applied.add(processor)
-        channel.lane.apply(
+        lane.apply(
             Applicant(
                 uid=self._uid,
                 namespace=self._namespace,
                 severity=severity,
-                since=since,
                 wanted=wanted,
                 grant=grant,
             )
         )
-
-    def _release(self, processor: str, amount: int) -> None:
-        if amount > 0 and (channel := self._supervisor.get(processor)):
-            channel.lane.release(self._uid, amount)
