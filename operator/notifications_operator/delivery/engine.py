@@ -32,6 +32,8 @@ from .ttl import Reaper
 
 logger = logging.getLogger(__name__)
 
+_VERDICT_FIELDS = ("observedGeneration", "state", "reason", "conditions")
+
 RESTART_DELAY = 10.0
 """Seconds before a Notification whose runner failed is taken up again."""
 
@@ -93,7 +95,7 @@ class Engine:
         try:
             notification = Notification.model_validate(body)
         except ValidationError as error:
-            self._spawn(self._reject(metadata, body, describe_validation_error(error)))
+            self._refuse(metadata, body, error)
             return
         if runner := self._runners.get(metadata.uid):
             runner.offer(notification, body.get("status") or {})
@@ -202,11 +204,20 @@ class Engine:
             self._limits.note(metadata.namespace, metadata.uid, users, status.start_time)
         self._reaper.schedule(notification)
 
-    async def _reject(self, metadata: ObjectMeta, body: dict[str, Any], problem: str) -> None:
-        """Say in the status that a Notification cannot be read.
+    def _refuse(self, metadata: ObjectMeta, body: dict[str, Any], error: ValidationError) -> None:
+        """Deal with a Notification that cannot be read.
 
-        It can be stored only where the installed definition is older or laxer than this release.
+        Such a specification can be stored only where the installed definition is laxer than this
+        release; such a status only by a later release, whose ledger must be left as it is.
         """
+        problem = describe_validation_error(error)
+        if any(item["loc"][:1] == ("status",) for item in error.errors()):
+            logger.error("a status cannot be read and is left alone: %s", problem)
+        elif metadata.uid not in self._runners:
+            self._spawn(self._reject(metadata, body, problem))
+
+    async def _reject(self, metadata: ObjectMeta, body: dict[str, Any], problem: str) -> None:
+        """Say in the status that the specification cannot be read; the ledger stays."""
         ref = ObjectRef.of(NOTIFICATIONS, metadata)
         status = body.get("status") or {}
         if status.get("observedGeneration") == metadata.generation:
@@ -217,7 +228,9 @@ class Engine:
         wanted = ledger.dump(generation=metadata.generation, suspended=False, note=None, now=now)
         try:
             await self._cluster.patch_status(
-                ref, wanted.to_wire(), resource_version=metadata.resource_version
+                ref,
+                {name: wanted.to_wire()[name] for name in _VERDICT_FIELDS},
+                resource_version=metadata.resource_version,
             )
         except (ConflictError, NotFoundError):
             # Its newer version is offered again, or it is gone.

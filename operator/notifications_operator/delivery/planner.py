@@ -17,7 +17,7 @@ from ..settings import Settings
 from .digest import payload_digest, recipients_digest
 from .ledger import ANY_RECIPIENT, ROW_LIMIT, Ledger, RowKey, Selection
 from .limits import RecipientLimits
-from .rows import end, reopen
+from .rows import blame, end, is_unknown, reopen
 from .snapshot import ENDED_PARTS, Change, Wanted, merge, renew_outdated
 from .summary import Obstacle
 from .supervisor import Supervisor
@@ -30,6 +30,16 @@ LONGEST_WAIT = timedelta(hours=24)
 
 REDELIVER_ALL = "all:"
 """Prefix of a redeliver value that sends to everyone."""
+
+_BLAME = {
+    ProcessorReason.INVALID_CONFIG: Reason.INVALID_CONFIG,
+    ProcessorReason.SECRET_NOT_FOUND: Reason.INVALID_CONFIG,
+    ProcessorReason.AUTH_FAILED: Reason.AUTH_FAILED,
+    ProcessorReason.TLS_FAILED: Reason.TLS_FAILED,
+    ProcessorReason.CONNECT_FAILED: Reason.CONNECT_FAILED,
+    ProcessorReason.DNS_FAILED: Reason.DNS_FAILED,
+}
+"""What a row says while its processor is not ready; suspension is nobody's fault."""
 
 REMARK_LIMIT = 10
 """Most remarks about the recipients that are shown."""
@@ -58,6 +68,9 @@ class Planner:
         note_redeliver(notification, ledger, now)
         ledger.origin = self.origin(notification)
         change = find_change(notification, ledger)
+        if change.any:
+            ledger.completion_time = None
+            forget_unknown(ledger)
         verdict = refusal(notification, change, now)
         if verdict is None and not (notification.spec.suspend and change.any):
             verdict = self._plan_rows(_Plan(notification, ledger, directory, change, now))
@@ -140,7 +153,6 @@ class Planner:
             ledger.payload_digest = payload_digest(plan.notification.spec.payload)
             ledger.recipients_digest = recipients_digest(plan.notification.spec)
         merge(ledger, wanted, change, plan.now)
-        ledger.users = len(users)
         return None
 
     def _check_recipients(self, plan: _Plan, resolution: Resolution) -> Obstacle | None:
@@ -198,6 +210,7 @@ class Planner:
     ) -> list[Entity]:
         """Return the users to plan for: the snapshot's, unless the recipients were edited."""
         if plan.change.first or plan.change.recipients:
+            plan.ledger.users = len(resolution.users)
             return list(resolution.users)
         known = users_of(plan.ledger.rows.values(), plan.directory)
         users = known or list(resolution.users)
@@ -208,7 +221,9 @@ class Planner:
                 plan.directory, refs=refs, exclude=[EntityRef.parse(text) for text in excluded]
             )
             present = {user.ref for user in users}
-            users += [user for user in found.users if user.ref not in present]
+            added = [user for user in found.users if user.ref not in present]
+            plan.ledger.users += len(added)
+            users += added
         return users
 
     def _wanted(self, plan: _Plan, users: Sequence[Entity]) -> Wanted:
@@ -258,6 +273,17 @@ class Planner:
                 reason = Reason(row.reason) if row.reason in set(Reason) else Reason.EXPIRED
                 message = row.message or "older than retry.maxAge"
                 ledger.put(end(row, DeliveryState.FAILED, reason, message))
+            elif row.reason is None:
+                self._blame(ledger, row)
+
+    def _blame(self, ledger: Ledger, row: Delivery) -> None:
+        """Say on a pending row why its processor cannot send, once."""
+        channel = self._supervisor.get(row.processor)
+        if channel is None or channel.readiness.ready:
+            return
+        reason = _BLAME.get(channel.readiness.reason)
+        if reason is not None:
+            ledger.put(blame(row, reason, channel.readiness.message))
 
     def _settle_unknown(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
         """Go on waiting for unknown refs, or fail them when their time is over."""
@@ -368,6 +394,12 @@ def refusal(notification: Notification, change: Change, now: datetime) -> Obstac
     return None
 
 
+def forget_unknown(ledger: Ledger) -> None:
+    """Drop the rows of refs that were given up: they are to be resolved again."""
+    for row in [row for row in ledger.rows.values() if is_unknown(row)]:
+        del ledger.rows[row.key]
+
+
 def give_up(ledger: Ledger, verdict: Obstacle) -> None:
     """End a Notification as a whole; what is claimed is still finished and recorded."""
     ledger.waiting, ledger.verdict = None, verdict
@@ -408,11 +440,6 @@ def still_unknown(ledger: Ledger, resolution: Resolution, change: Change) -> lis
 def taking_part(ledger: Ledger) -> list[str]:
     """Return the processors of the snapshot that send."""
     return [item.name for item in ledger.processors.values() if item.reason not in ENDED_PARTS]
-
-
-def is_unknown(row: Delivery) -> bool:
-    """Whether a row stands for a ref that the catalog did not know in time."""
-    return row.reason == Reason.UNKNOWN_ENTITIES
 
 
 def unknown_message(refs: Sequence[str]) -> str:

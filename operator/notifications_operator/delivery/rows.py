@@ -122,6 +122,11 @@ def blame(row: Delivery, reason: Reason, message: str) -> Delivery:
     return row.model_copy(update={"reason": reason, "message": redact(message)[:MESSAGE_LIMIT]})
 
 
+def is_unknown(row: Delivery) -> bool:
+    """Whether a row stands for a ref that the catalog did not know in time."""
+    return row.reason == Reason.UNKNOWN_ENTITIES
+
+
 def _record_doubt(
     row: Delivery, error: DeliveryError, *, policy: Policy, now: datetime, jitter: float
 ) -> Delivery:

@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from random import random
 from typing import Any
 
+from pydantic import ValidationError
+
 from ..api.conditions import ConditionType, find_condition
 from ..api.errors import ConflictError, KubernetesError, NotFoundError, RejectedError
 from ..api.notification import (
@@ -293,7 +295,12 @@ class Runner:
         if body["metadata"]["uid"] != self.ref.uid:
             self._deleted = True
             return
-        self._notification = Notification.model_validate(body)
+        try:
+            self._notification = Notification.model_validate(body)
+        except ValidationError:
+            # A laxer definition let an edit pass: what is under way is finished as it was.
+            spec = self._notification.spec.model_dump(mode="json", by_alias=True)
+            self._notification = Notification.model_validate({**body, "spec": spec})
         self._stored = body.get("status") or {}
 
     def _check_claims(self, ledger: Ledger) -> None:
