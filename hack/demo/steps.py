@@ -60,12 +60,14 @@ def play(name: str, *, pods: bool | None, screen: Screen) -> None:
 def stop(name: str, screen: Screen) -> None:
     """Stop a demo and remove all of it."""
     place = Place(name)
-    with screen.step("stopped: operator process, mail server, cluster"):
+    with screen.step(f"demo {name}") as step:
+        found = place.directory.exists()
         local_operator.stop(place)
         _uninstall_from_existing(name, screen)
-        clusters.down(name)
+        found |= clusters.down(name)
         mail_catcher.stop(place)
         place.remove()
+        step.text = f"demo {name}: " + ("stopped and removed" if found else "there is none")
 
 
 def watch_mails(name: str, screen: Screen, *, follow: bool) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+
 from hack.demo.mail_catcher import MailCatcher
 
 AUTHORITY_SECRET: Final = "mail-catcher-ca"
