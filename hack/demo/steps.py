@@ -38,6 +38,7 @@ def play(name: str, *, pods: bool | None, screen: Screen) -> None:
     screen.title("A cluster with a mail server")
     cluster, with_pods = _cluster(name, pods, screen)
     commands = _commands(cluster, screen)
+    _check_existing(cluster, place, commands)
     if with_pods:
         _image(cluster, commands)
     with screen.step("mail catcher") as step:
@@ -63,9 +64,9 @@ def stop(name: str, screen: Screen) -> None:
     with screen.step(f"demo {name}") as step:
         found = place.directory.exists()
         local_operator.stop(place)
-        _uninstall_from_existing(name, screen)
-        found |= clusters.down(name)
         mail_catcher.stop(place)
+        _uninstall_from_existing(place, screen)
+        found |= clusters.down(name)
         place.remove()
         step.text = f"demo {name}: " + ("stopped and removed" if found else "there is none")
 
@@ -218,17 +219,39 @@ def _show_mails(place: Place, screen: Screen, before: int) -> None:
     screen.note(f"{len(received)} mails, one to each recipient, {how}.")
 
 
-def _uninstall_from_existing(name: str, screen: Screen) -> None:
-    """Take out of a cluster that goes on what the demo put into it; the CRDs stay."""
+def _check_existing(cluster: Cluster, place: Place, commands: Commands) -> None:
+    """Make sure that nothing of the user's is replaced in a cluster of theirs.
+
+    Raises
+    ------
+    DemoError
+        If the namespace is there and not this demo's.
+    """
+    if cluster.source is not Source.EXISTING or place.values.exists():
+        return
+    options = ("--ignore-not-found", "--output=name")
+    if commands.run("kubectl", "get", "namespace", NAMESPACE, *options, shown=False):
+        raise DemoError(
+            f"namespace {NAMESPACE} is in the cluster of KUBECONFIG={cluster.kubeconfig} already, "
+            "and the demo would replace what is in it. Unset KUBECONFIG to get a new cluster."
+        )
+
+
+def _uninstall_from_existing(place: Place, screen: Screen) -> None:
+    """Take out of a cluster of the user's what the demo put into it; the CRDs stay."""
     try:
-        cluster = clusters.find(name)
+        cluster = clusters.find(place.name)
     except ClusterError:
         return
-    if cluster.source is not Source.EXISTING:
+    if cluster.source is not Source.EXISTING or not place.values.exists():
         return
     commands = _commands(cluster, screen)
-    commands.run("helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found")
-    commands.run("kubectl", "delete", "namespace", TEAM_NAMESPACE, NAMESPACE, "--ignore-not-found")
+    namespaces = (TEAM_NAMESPACE, NAMESPACE)
+    try:
+        commands.run("helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found")
+        commands.run("kubectl", "delete", "namespace", *namespaces, "--ignore-not-found")
+    except DemoError as error:
+        screen.note(f"  What is left in the cluster of KUBECONFIG={cluster.kubeconfig}: {error}")
 
 
 def _show_ways_on(name: str, cluster: Cluster, screen: Screen, *, with_pods: bool) -> None:

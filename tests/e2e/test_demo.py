@@ -147,6 +147,7 @@ def test_second_run_sends_anew_and_down_leaves_nothing(demo: Demo) -> None:
     assert demo.recipients() == {name: sorted(2 * who) for name, who in RECIPIENTS.items()}
     uids = {name: item["metadata"]["uid"] for name, item in demo.notifications().items()}
     assert all(uids[name] != item["metadata"]["uid"] for name, item in before.items())
+    assert demo.command("mails").count("✉ Payments are failing") == 8
 
     demo.command("down")
     assert not Place(demo.name).directory.exists()
