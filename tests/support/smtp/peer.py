@@ -155,14 +155,12 @@ class SMTPPeer:
     async def _serve(
         self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        session = Session(self, number, reader, writer)
+        transport = writer.transport
         try:
-            await session.run()
+            await Session(self, number, reader, writer).run()
         finally:
-            # Not close(): on TLS it waits for the other side to say goodbye.
-            writer.transport.abort()
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await writer.wait_closed()
+            # The TCP connection: close() on TLS would wait for the other side to say goodbye.
+            transport.abort()
             del self._writers[number]
             with contextlib.suppress(asyncio.CancelledError):
                 await self.ledger.notify()

@@ -96,7 +96,7 @@ class SendmailTransport:
             What its exit status means; ambiguous if it had the whole message and then neither
             ended by itself nor in time.
         """
-        run = _Run(await self._start(mail))
+        run = await self._start(mail)
         try:
             async with asyncio.timeout(self._timeout):
                 status = await run.feed(mail.data.replace(b"\r\n", self._newline))
@@ -109,9 +109,11 @@ class SendmailTransport:
     async def close(self) -> None:
         """Nothing is open."""
 
-    async def _start(self, mail: Mail) -> asyncio.subprocess.Process:
+    async def _start(self, mail: Mail) -> _Run:
+        # Not PIPE: asyncio would wait for what the program leaves in the background.
+        output, program_end = os.pipe()
         try:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 self._path,
                 "-i",
                 "-f",
@@ -120,13 +122,19 @@ class SendmailTransport:
                 mail.recipient,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
+                stderr=program_end,
                 env=_ENVIRONMENT,
                 # A group of its own, so that its children end with it.
                 start_new_session=True,
             )
-        except OSError as error:
-            raise self._not_runnable(os.strerror(error.errno or 0).lower()) from error
+        except BaseException as error:
+            os.close(output)
+            if isinstance(error, OSError):
+                raise self._not_runnable(os.strerror(error.errno or 0).lower()) from error
+            raise
+        finally:
+            os.close(program_end)
+        return _Run(process, output)
 
     def _outcome(self, run: _Run, status: int) -> Receipt:
         if status < 0:
@@ -176,11 +184,11 @@ class _Run:
         The beginning of its error output.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, output: int) -> None:
         self.complete = False
         self.output = b""
         self._process = process
-        self._listening = asyncio.get_running_loop().create_task(self._listen())
+        self._listening = asyncio.get_running_loop().create_task(self._listen(output))
 
     async def feed(self, data: bytes) -> int:
         """Write the message and return the exit status."""
@@ -191,7 +199,7 @@ class _Run:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             stdin.write(data)
             await stdin.drain()
-            self.complete = True
+            self.complete = not stdin.is_closing()
         stdin.close()
         return await self._process.wait()
 
@@ -204,13 +212,19 @@ class _Run:
         # Not to its end: what it left in the background may hold it open.
         await asyncio.wait({self._listening}, timeout=_LAST_WORDS)
         self._listening.cancel()
+        await asyncio.wait({self._listening})
 
-    async def _listen(self) -> None:
-        stderr = self._process.stderr
-        assert stderr is not None, "started with a pipe"
-        while block := await stderr.read(MAX_ERROR_OUTPUT):
-            self.output = (self.output + block)[:MAX_ERROR_OUTPUT]
+    async def _listen(self, output: int) -> None:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(output, "rb", buffering=0)
+        )
+        try:
+            while block := await reader.read(MAX_ERROR_OUTPUT):
+                self.output = (self.output + block)[:MAX_ERROR_OUTPUT]
+        finally:
+            transport.close()
 
 
-_LAST_WORDS = 1.0
+_LAST_WORDS = 0.25
 """Seconds that an ended program's error output is still read."""
