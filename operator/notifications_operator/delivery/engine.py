@@ -56,6 +56,7 @@ class Engine:
         self._reaper = Reaper(cluster)
         self._runners: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._written: dict[str, int] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._directory: Directory | None = None
         self._draining = False
@@ -97,6 +98,9 @@ class Engine:
         except ValidationError as error:
             self._refuse(metadata, body, error)
             return
+        if metadata.version < self._written.get(metadata.uid, 0):
+            # The watch lags behind: what this version says may be done already.
+            return
         if runner := self._runners.get(metadata.uid):
             runner.offer(notification, body.get("status") or {})
         elif notification.finished:
@@ -107,6 +111,7 @@ class Engine:
     def withdraw(self, uid: str) -> None:
         """A Notification is deleted, or about to be: what is not yet sent is cancelled."""
         self._reaper.forget(uid)
+        self._written.pop(uid, None)
         if runner := self._runners.get(uid):
             runner.cancel()
 
@@ -181,14 +186,17 @@ class Engine:
         del self._runners[uid], self._tasks[uid]
         if task.cancelled():
             return
-        if runner.unseen is not None and not self._draining:
-            self._start(*runner.unseen)
-            return
         if error := task.exception():
             logger.error("a Notification's runner failed", exc_info=error)
+        if runner.deleted:
+            return
+        self._written[uid] = runner.notification.metadata.version
+        if error is not None:
             # Its ledger is in the cluster: begin again from there, but not at once.
             retry = asyncio.get_running_loop().call_later
             retry(RESTART_DELAY, self._restart, runner.notification)
+        elif runner.unseen is not None and not self._draining:
+            self._start(*runner.unseen)
         elif runner.notification.finished:
             self._settle(runner.notification)
 

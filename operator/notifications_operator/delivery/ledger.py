@@ -98,6 +98,10 @@ class Ledger:
         """Return one processor's rows in their order."""
         return [row for row in self.rows.values() if row.processor == processor]
 
+    def ready_rows(self, processor: str, now: datetime) -> list[Delivery]:
+        """Return one processor's rows that may be claimed now."""
+        return [row for row in self.rows_of(processor) if _is_ready(row, now)]
+
     def put(self, row: Delivery) -> None:
         """Add a row, or replace the one with its key where it stands."""
         self.rows[row.key] = row
@@ -180,3 +184,11 @@ class Ledger:
 
 
 _ABOUT_RECIPIENTS = frozenset({"CatalogEmpty", "UnknownEntities", "PolicyDenied", "TooLarge"})
+
+
+def _is_ready(row: Delivery, now: datetime) -> bool:
+    if row.recipient == ANY_RECIPIENT:
+        return False
+    if row.state is DeliveryState.RETRYING:
+        return row.next_attempt_time is None or row.next_attempt_time <= now
+    return row.state is DeliveryState.PENDING

@@ -21,3 +21,18 @@ def merge_patch(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[st
         elif before != value:
             patch[name] = value
     return patch
+
+
+def is_kept(wanted: Any, stored: Any) -> bool:
+    """Return whether all that was written is stored; more may be, such as defaults."""
+    if isinstance(wanted, Mapping):
+        return isinstance(stored, Mapping) and all(
+            name in stored and is_kept(value, stored[name]) for name, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(stored, list)
+            and len(stored) == len(wanted)
+            and all(map(is_kept, wanted, stored))
+        )
+    return bool(wanted == stored)

@@ -59,6 +59,13 @@ def claim(row: Delivery, *, holder: str, now: datetime) -> Delivery:
     )
 
 
+def unclaim(row: Delivery) -> Delivery:
+    """Take back a claim under which nothing was begun; it costs no attempt."""
+    return row.model_copy(
+        update={"state": DeliveryState.PENDING, "attempts": row.attempts - 1, "holder": None}
+    )
+
+
 def record(
     row: Delivery, outcome: Outcome, *, policy: Policy, now: datetime, jitter: float
 ) -> Delivery:

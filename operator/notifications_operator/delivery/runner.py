@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from random import random
 from typing import Any
 
@@ -30,12 +31,13 @@ from ..api.notification import (
 from ..api.references import NOTIFICATIONS, ObjectRef
 from ..catalog import Directory
 from ..telemetry import metrics
-from .ledger import ANY_RECIPIENT, Ledger
-from .merge_patch import merge_patch
+from .ledger import Ledger
+from .merge_patch import is_kept, merge_patch
 from .minimal import minimal_status
+from .pauses import LONGEST_SLEEP, pause
 from .planner import Planner
 from .ports import Cluster, Recorder
-from .rows import claim, doubt, record
+from .rows import claim, doubt, record, unclaim
 from .sends import Sends
 from .slots import Slots
 from .supervisor import Supervisor
@@ -46,11 +48,10 @@ logger = logging.getLogger(__name__)
 RECORD_LINGER = 0.02
 """Seconds for which outcomes are gathered into one write while others are still out."""
 
-LONGEST_SLEEP = 3600.0
-"""Seconds after which a waiting Notification is looked at even without a cause."""
-
 REFUSED_DELAY = 300.0
 """Seconds before a status that the API server will not store is tried again."""
+
+_numbers = count(1)
 
 _HAPPY = (NotificationState.DELIVERED, NotificationState.NO_RECIPIENTS)
 
@@ -59,7 +60,8 @@ _HAPPY = (NotificationState.DELIVERED, NotificationState.NO_RECIPIENTS)
 class Services:
     """What all runners share.
 
-    ``holder`` is written into claims: the lease epoch and a name that no other process has.
+    ``holder`` begins what is written into claims: the lease epoch and a name that no other
+    process has.
     ``directory`` is ``None`` until the catalog was read once; ``accepting`` says whether new
     claims may be made, and ``draining`` whether they never will be again.
     """
@@ -91,7 +93,10 @@ class Runner:
         self._stored = status
         self._incoming: tuple[Notification, dict[str, Any]] | None = None
         self._deleted = False
+        self._holder = f"{services.holder}/{next(_numbers)}"
+        self._claims = count(1)
         self._minimal = False
+        self._pruned = False
         self._failures = 0
         self._since = asyncio.get_running_loop().time()
         self._wake = asyncio.Event()
@@ -109,9 +114,14 @@ class Runner:
         return self._notification
 
     @property
+    def deleted(self) -> bool:
+        """Whether the object is gone, or about to be."""
+        return self._deleted
+
+    @property
     def unseen(self) -> tuple[Notification, dict[str, Any]] | None:
         """A newer version that came too late to be looked at."""
-        return None if self._deleted else self._incoming
+        return None if self._deleted or not self._is_newer(self._incoming) else self._incoming
 
     def offer(self, notification: Notification, status: dict[str, Any]) -> None:
         """Take a newer version of the object."""
@@ -151,6 +161,7 @@ class Runner:
             self._deleted = True
             return 0.0
         except (RejectedError, StatusPruned) as error:
+            self._pruned = isinstance(error, StatusPruned)
             return await self._refused(error)
         except KubernetesError as error:
             logger.warning("could not write a status: %s", error, extra=self._extra())
@@ -165,10 +176,13 @@ class Runner:
             return self._leave()
         directory = self._services.directory()
         if directory is None:
-            return LONGEST_SLEEP
-        self._launch(directory)
+            return None if self._services.draining() else LONGEST_SLEEP
         now = _now()
         ledger = Ledger.load(self._notification.status)
+        if self._is_edited or self._pruned:
+            ledger.put_all(unclaim(row) for row in self._unlaunched(ledger))
+        else:
+            self._launch(directory)
         if self._notification.restarts:
             ledger.start_time = None
         results = list(self._sends.results)
@@ -183,15 +197,13 @@ class Runner:
         for name, amount in finished.items():
             self._slots.recorded(name, finished=amount, kept=kept[name])
         self._launch(directory)
-        return self._next_delay(ledger)
+        return self._next_delay(ledger, now)
 
     def _observe(self) -> None:
         """Take what the watch brought, unless it is older than what we wrote or read."""
-        if self._incoming is None:
-            return
-        (notification, status), self._incoming = self._incoming, None
-        if notification.metadata.version > self._notification.metadata.version:
-            self._notification, self._stored = notification, status
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None and self._is_newer(incoming):
+            self._notification, self._stored = incoming
 
     def _leave(self) -> float | None:
         """The object is gone: only what is being sent is waited for."""
@@ -204,7 +216,7 @@ class Runner:
         for key, result in self._sends.results.items():
             finished[key[0]] += 1
             row = ledger.rows.get(key)
-            if row is None or not self._is_ours(row):
+            if row is None or row.holder != result.holder:
                 # Recorded by a write whose answer was lost, or taken over by another process.
                 logger.info("an outcome was recorded before", extra=self._extra())
                 continue
@@ -236,14 +248,14 @@ class Runner:
             return kept
         severity = self._notification.spec.payload.severity
         for name in ledger.processors:
-            ready = [row for row in ledger.rows_of(name) if _is_ready(row, now)]
+            ready = ledger.ready_rows(name, now)
             if not ready:
                 self._slots.give_back(name)
                 continue
             kept[name] = self._slots.exchange(name, finished=finished[name], wanted=len(ready))
             wanted = len(ready) - kept[name]
             slots = kept[name] + self._slots.obtain(name, wanted, severity=severity)
-            holder = self._services.holder
+            holder = f"{self._holder}.{next(self._claims)}"
             ledger.put_all(claim(row, holder=holder, now=now) for row in ready[:slots])
         return kept
 
@@ -279,7 +291,7 @@ class Runner:
                 self.ref, patch, resource_version=self._notification.metadata.resource_version
             )
         )
-        self._check_claims(ledger)
+        self._check_claims(ledger, wire)
         await self._announce(before, self._notification.status)
 
     def _note(self, ledger: Ledger) -> str | None:
@@ -292,7 +304,8 @@ class Runner:
 
     def _adopt(self, body: dict[str, Any]) -> None:
         """Take over an object as the API server answered it."""
-        if body["metadata"]["uid"] != self.ref.uid:
+        metadata = body["metadata"]
+        if metadata["uid"] != self.ref.uid or "deletionTimestamp" in metadata:
             self._deleted = True
             return
         try:
@@ -303,26 +316,26 @@ class Runner:
             self._notification = Notification.model_validate({**body, "spec": spec})
         self._stored = body.get("status") or {}
 
-    def _check_claims(self, ledger: Ledger) -> None:
-        """Make sure that the claims were stored: an older definition prunes them silently."""
-        stored = Ledger.load(self._notification.status).rows
-        for row in ledger.in_state(DeliveryState.CLAIMED):
-            if not self._deleted and not (row.key in stored and self._is_ours(stored[row.key])):
-                raise StatusPruned(
-                    "the API server dropped claims from the status; are the CRDs of this release "
-                    "installed?"
-                )
+    def _check_claims(self, ledger: Ledger, wire: dict[str, Any]) -> None:
+        """Make sure that claims were stored with all that their record and revision need.
+
+        An older definition prunes silently what it does not know.
+        """
+        if self._deleted or not ledger.in_state(DeliveryState.CLAIMED):
+            return
+        if not is_kept(wire, self._stored):
+            raise StatusPruned(
+                "the API server dropped fields of the status; are the CRDs of this release "
+                "installed?"
+            )
+        self._pruned = False
 
     def _launch(self, directory: Directory) -> None:
         """Send every delivery that is claimed by us in the cluster and not under way."""
         if self._deleted:
             return
         ledger = Ledger.load(self._notification.status)
-        claimed = [
-            row
-            for row in ledger.in_state(DeliveryState.CLAIMED)
-            if self._is_ours(row) and not self._sends.concerns(row.key)
-        ]
+        claimed = self._unlaunched(ledger)
         if not claimed:
             return
         outbound = self._services.planner.outbound(self._notification, ledger)
@@ -331,20 +344,24 @@ class Runner:
             self._slots.used(name, len(rows))
             self._sends.launch(name, rows, outbound, directory)
 
-    def _next_delay(self, ledger: Ledger) -> float | None:
-        if self._sends.in_flight or self._sends.results:
-            return LONGEST_SLEEP
-        if self._notification.finished and self._incoming is None:
-            return None
-        if not self._services.accepting():
-            return None if self._services.draining() else LONGEST_SLEEP
+    def _unlaunched(self, ledger: Ledger) -> list[Delivery]:
+        """Return rows with a claim of ours that was not acted upon, as its answer was lost."""
+        return [
+            row
+            for row in ledger.in_state(DeliveryState.CLAIMED)
+            if self._is_ours(row) and not self._sends.concerns(row.key)
+        ]
+
+    def _next_delay(self, ledger: Ledger, decided: datetime) -> float | None:
+        busy = self._sends.in_flight or self._sends.results
+        if not busy:
+            if self._notification.finished and self._incoming is None:
+                return None
+            if not self._services.accepting():
+                return None if self._services.draining() else LONGEST_SLEEP
         deadline = self._services.planner.next_deadline(self._notification, ledger)
-        moments = [row.next_attempt_time for row in ledger.rows.values() if row.next_attempt_time]
-        moments += [deadline] if deadline else []
-        if not moments:
-            return LONGEST_SLEEP
-        remaining = (min(moments) - datetime.now(UTC)).total_seconds()
-        return min(max(remaining, 0.05), LONGEST_SLEEP)
+        moments = [row.next_attempt_time for row in ledger.rows.values()]
+        return pause([*moments, deadline], decided=decided, now=datetime.now(UTC))
 
     async def _announce(self, before: NotificationStatus, after: NotificationStatus) -> None:
         """Write the one Event of a Notification: when it ends, or when it begins to wait."""
@@ -379,6 +396,8 @@ class Runner:
         """The status cannot be stored: fall back to the states alone, then wait."""
         logger.error("a status was refused: %s", error, extra=self._extra())
         if self._minimal:
+            # Nobody else shall wait for slots that this one cannot use.
+            self._slots.let_go(Counter(processor for processor, _ in self._sends.results))
             return REFUSED_DELAY
         self._minimal = True
         note = "the API server refused the full status; only the states are kept"
@@ -392,7 +411,18 @@ class Runner:
         return min(0.25 * 2.0 ** min(self._failures, 7), 30.0)
 
     def _is_ours(self, row: Delivery) -> bool:
-        return row.state is DeliveryState.CLAIMED and row.holder == self._services.holder
+        """Whether a claim is this runner's; one of an earlier runner is as doubtful as any."""
+        return (row.holder or "").startswith(f"{self._holder}.")
+
+    def _is_newer(self, offered: tuple[Notification, dict[str, Any]] | None) -> bool:
+        version = self._notification.metadata.version
+        return offered is not None and offered[0].metadata.version > version
+
+    @property
+    def _is_edited(self) -> bool:
+        """Whether the specification is newer than the status, and so than its claims."""
+        notification = self._notification
+        return notification.metadata.generation != notification.status.observed_generation
 
     def _extra(self) -> dict[str, str]:
         return {"notification": f"{self.ref.namespace}/{self.ref.name}", "uid": self.ref.uid}
@@ -400,14 +430,6 @@ class Runner:
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
-
-
-def _is_ready(row: Delivery, now: datetime) -> bool:
-    if row.recipient == ANY_RECIPIENT:
-        return False
-    if row.state is DeliveryState.RETRYING:
-        return row.next_attempt_time is None or row.next_attempt_time <= now
-    return row.state is DeliveryState.PENDING
 
 
 def _became(

@@ -20,9 +20,10 @@ from .supervisor import Supervisor
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """An outcome, with the moment and the randomness that its record must not vary by."""
+    """An outcome, with the claim it belongs to and all that its record must not vary by."""
 
     outcome: Outcome
+    holder: str | None
     moment: datetime
     jitter: float
 
@@ -66,9 +67,9 @@ class Sends:
         channel = self._supervisor.get(processor)
         size = channel.max_batch if channel else 1
         for start in range(0, len(rows), size):
-            batch = [row.key for row in rows[start : start + size]]
+            batch = rows[start : start + size]
             task = asyncio.create_task(self._send(batch, outbound, directory))
-            self._in_flight.update(dict.fromkeys(batch, task))
+            self._in_flight.update({row.key: task for row in batch})
 
     def abandon(self) -> None:
         """Stop sends that are still under way; what they did is in doubt."""
@@ -76,20 +77,21 @@ class Sends:
             task.cancel()
 
     async def _send(
-        self, keys: Sequence[RowKey], outbound: OutboundNotification, directory: Directory
+        self, rows: Sequence[Delivery], outbound: OutboundNotification, directory: Directory
     ) -> None:
-        processor = keys[0][0]
+        processor = rows[0].processor
         channel = self._supervisor.get(processor)
-        recipients = [recipient for _, recipient in keys]
+        recipients = [row.recipient for row in rows]
         if channel is None:
-            outcomes: Sequence[Outcome] = [_gone(processor)] * len(keys)
+            outcomes: Sequence[Outcome] = [_gone(processor)] * len(rows)
         else:
             outcomes = await channel.send(outbound, recipients, directory)
-        for key, outcome in zip(keys, outcomes, strict=True):
+        for row, outcome in zip(rows, outcomes, strict=True):
             metrics.count_attempt(processor, _result_label(outcome))
-            del self._in_flight[key]
-            self._results[key] = Result(
+            del self._in_flight[row.key]
+            self._results[row.key] = Result(
                 outcome=outcome,
+                holder=row.holder,
                 moment=datetime.now(UTC),
                 jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
             )

@@ -1,0 +1,434 @@
+"""A whole engine against a cluster in memory, with processors that follow a script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from notifications_operator.api.notification import Delivery, Notification
+from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS
+from notifications_operator.catalog import Directory
+from notifications_operator.delivery.engine import Engine
+from notifications_operator.processors.base import (
+    Audience,
+    Limits,
+    OutboundNotification,
+    Processor,
+    ProcessorContext,
+    SecretKey,
+    SendContext,
+    Target,
+    delivery_identity,
+)
+from notifications_operator.processors.errors import (
+    DeliveryError,
+    Outcome,
+    Receipt,
+    Skip,
+)
+from notifications_operator.processors.registry import ProcessorRegistry
+from notifications_operator.settings import Settings
+from notifications_operator.telemetry import metrics
+from tests.support.cluster import MemoryCluster, stored_patches
+from tests.unit.delivery.builders import CATALOG, directory, manifest
+
+NAMESPACE = "operator"
+TIMEOUT = 10.0
+"""Seconds after which a test gives up waiting; nothing here takes as long."""
+
+Answer = Outcome | BaseException | asyncio.Event | Sequence[Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """One delivery that a processor was asked to make."""
+
+    recipient: str
+    identity: str
+    revision: int
+    redelivery: int
+    title: str
+
+
+@dataclass
+class Script:
+    """What one processor answers, and what it was asked.
+
+    ``answers`` are given in turn to a recipient, or to anybody under ``"*"``, and then receipts:
+    outcomes, exceptions to raise, events to wait for, or anything else to return as it is.
+    """
+
+    answers: dict[str, list[Answer]] = field(default_factory=dict)
+    gate: asyncio.Event | None = None
+    """Sends wait for it before they answer."""
+    verify_errors: deque[BaseException] = field(default_factory=deque)
+    create_error: BaseException | None = None
+    targets_error: BaseException | None = None
+    skips: dict[str, Skip] = field(default_factory=dict)
+    only: Sequence[str] | None = None
+    """Recipients to name instead of the users."""
+    concurrency: int = 8
+    max_batch: int = 1
+    secret: SecretKey | None = None
+    suffix: str = ""
+    """Decorates titles."""
+
+    sent: list[Sent] = field(default_factory=list)
+    started: list[str] = field(default_factory=list)
+    made: int = 0
+    verified: int = 0
+    closed: int = 0
+    closed_while_sending: bool = False
+    sending: int = 0
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def recipients(self) -> list[str]:
+        """Recipients in the order in which they were sent to."""
+        return [item.recipient for item in self.sent]
+
+    def answer(self, recipient: str) -> Answer:
+        """Return the next answer for a recipient."""
+        for key in (recipient, "*"):
+            if self.answers.get(key):
+                return self.answers[key].pop(0)
+        return Receipt(message="accepted")
+
+
+class Scripted(Processor):
+    """Does what its script says."""
+
+    script: Script
+
+    def __init__(self, context: ProcessorContext) -> None:
+        super().__init__(context)
+        self.script.made += 1
+        if self.script.create_error is not None:
+            raise self.script.create_error
+
+    @classmethod
+    def secret_keys(cls, spec: Any) -> Sequence[SecretKey]:
+        return [cls.script.secret] if cls.script.secret else []
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(concurrency=self.script.concurrency, starts=0, interval=timedelta())
+
+    async def verify(self) -> None:
+        self.script.verified += 1
+        self.script.changed.set()
+        if self.script.verify_errors:
+            raise self.script.verify_errors.popleft()
+
+    def decorate(self, notification: OutboundNotification) -> OutboundNotification:
+        if not self.script.suffix:
+            return notification
+        title = notification.payload.title + self.script.suffix
+        payload = notification.payload.model_copy(update={"title": title})
+        return OutboundNotification(**{**notification.__dict__, "payload": payload})
+
+    def targets(self, notification: OutboundNotification, audience: Audience) -> Sequence[Target]:
+        if self.script.targets_error is not None:
+            raise self.script.targets_error
+        names = self.script.only
+        if names is None:
+            names = [str(user.ref) for user in audience.users]
+        return [Target(recipient=name, skip=self.script.skips.get(name)) for name in names]
+
+    async def send(
+        self, notification: OutboundNotification, recipients: Sequence[str], context: SendContext
+    ) -> Sequence[Outcome]:
+        script = self.script
+        script.started.extend(recipients)
+        script.changed.set()
+        script.sending += 1
+        try:
+            if script.gate is not None:
+                await script.gate.wait()
+            for recipient in recipients:
+                script.sent.append(
+                    Sent(
+                        recipient=recipient,
+                        identity=delivery_identity(notification, self.name, recipient),
+                        revision=notification.revision,
+                        redelivery=notification.redelivery,
+                        title=notification.payload.title,
+                    )
+                )
+            script.changed.set()
+            return await self._outcomes(recipients)
+        finally:
+            script.sending -= 1
+
+    async def _outcomes(self, recipients: Sequence[str]) -> Sequence[Outcome]:
+        outcomes: list[Outcome] = []
+        for recipient in recipients:
+            answer = self.script.answer(recipient)
+            if isinstance(answer, asyncio.Event):
+                await answer.wait()
+                answer = Receipt()
+            match answer:
+                case DeliveryError() | Receipt() | Skip() as outcome:
+                    outcomes.append(outcome)
+                case BaseException() as failure:
+                    raise failure
+                case anything:
+                    return anything  # type: ignore[return-value]
+        return outcomes
+
+    async def close(self) -> None:
+        self.script.closed += 1
+        self.script.closed_while_sending |= self.script.sending > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """An Event that was written."""
+
+    name: str
+    kind: str
+    warning: bool
+    reason: str
+    note: str
+
+
+@dataclass
+class MemoryRecorder:
+    """Keeps Events."""
+
+    events: list[Event] = field(default_factory=list)
+
+    async def record(
+        self, regarding: Mapping[str, Any], *, warning: bool, reason: str, action: str, note: str
+    ) -> None:
+        """Keep one Event."""
+        assert action
+        await asyncio.sleep(0)
+        self.events.append(
+            Event(
+                name=regarding["name"],
+                kind=regarding["kind"],
+                warning=warning,
+                reason=reason,
+                note=note,
+            )
+        )
+
+
+class World:
+    """One cluster and one process of the operator; tests act as its users."""
+
+    def __init__(self, cluster: MemoryCluster, scripts: Mapping[str, Script]) -> None:
+        self.cluster = cluster
+        self.scripts = scripts
+        self.recorder = MemoryRecorder()
+        self.engine: Engine
+        self._gates: list[asyncio.Event] = []
+        self._tasks_before = asyncio.all_tasks()
+        cluster.watch(self._deliver)
+
+    def run_process(self, *, holder: str = "0/pod_1", **settings: Any) -> Engine:
+        """Start a process of the operator: the one that the watch delivers to."""
+        types = {
+            f"example.com/{name}": type(f"{name.title()}Processor", (Scripted,), {"script": script})
+            for name, script in self.scripts.items()
+        }
+        self.engine = Engine(
+            settings=Settings(namespace=NAMESPACE, **settings),
+            cluster=self.cluster,
+            recorder=self.recorder,
+            registry=ProcessorRegistry(types),
+            holder=holder,
+        )
+        for body in self.cluster.list(PROCESSORS):
+            self.engine.offer_processor(body)
+        for body in self.cluster.list(NOTIFICATIONS):
+            self.engine.offer(body)
+        return self.engine
+
+    def processor(self, name: str = "email", **spec: Any) -> None:
+        """Create a NotificationProcessor that follows the script of the same name."""
+        kind = spec.pop("type", f"example.com/{name}")
+        retry = {"minDelay": "100ms", "maxDelay": "100ms"}
+        self.cluster.create(
+            PROCESSORS,
+            {
+                "kind": "NotificationProcessor",
+                "metadata": {"namespace": NAMESPACE, "name": name},
+                "spec": {"type": kind, "retry": retry, **spec},
+            },
+        )
+
+    def notify(self, name: str = "n", **options: Any) -> str:
+        """Create a Notification and return its name."""
+        self.cluster.create(NOTIFICATIONS, manifest(name, **options))
+        return name
+
+    def edit(self, name: str, change: Callable[[dict[str, Any]], object]) -> None:
+        """Change a Notification in place, as a user does."""
+
+        def apply(body: dict[str, Any]) -> None:
+            change(body)
+
+        self.cluster.edit(NOTIFICATIONS, "team", name, apply)
+
+    def retitle(self, name: str, title: str) -> None:
+        """Change what a Notification says."""
+        self.edit(name, lambda body: body["spec"]["payload"].update(title=title))
+
+    def redirect(self, name: str, to: list[str]) -> None:
+        """Change whom a Notification is for."""
+        recipients = {"type": "entity", "entityRefs": to}
+        self.edit(name, lambda body: body["spec"].update(recipients=recipients))
+
+    def annotate(self, name: str, key: str, value: str) -> None:
+        """Annotate a Notification."""
+        self.edit(name, lambda body: body["metadata"]["annotations"].update({key: value}))
+
+    def remove(self, name: str) -> None:
+        """Delete a Notification."""
+        self.cluster.remove(NOTIFICATIONS, "team", name)
+
+    def get(self, name: str = "n") -> Notification:
+        """Return a Notification as it is stored."""
+        return Notification.model_validate(self.cluster.read(NOTIFICATIONS, "team", name))
+
+    def rows(self, name: str = "n") -> dict[str, Delivery]:
+        """Return the rows of a Notification with one processor, by recipient."""
+        return {row.recipient: row for row in self.get(name).status.deliveries}
+
+    def patches(self, name: str = "n") -> list[dict[str, Any]]:
+        """Return the status patches of a Notification that were stored."""
+        return stored_patches(self.cluster.patches, name)
+
+    def events(self, name: str = "n") -> list[Event]:
+        """Return the Events of a Notification."""
+        return [
+            event
+            for event in self.recorder.events
+            if (event.kind, event.name) == ("Notification", name)
+        ]
+
+    async def until(self, condition: Callable[[], bool], what: str = "the condition") -> None:
+        """Wait until something holds; every change and request is a cause to look."""
+        sources = [self.cluster.changed, *(script.changed for script in self.scripts.values())]
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                while not condition():
+                    for source in sources:
+                        source.clear()
+                    waits = [asyncio.ensure_future(source.wait()) for source in sources]
+                    try:
+                        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        for wait in waits:
+                            wait.cancel()
+        except TimeoutError:
+            statuses = [body.get("status") for body in self.cluster.list(NOTIFICATIONS)]
+            raise AssertionError(f"{what} did not come true: {statuses}") from None
+
+    async def finished(self, name: str = "n") -> Notification:
+        """Wait until a Notification is finished in the cluster."""
+        await self.until(lambda: self.get(name).finished, f"{name} finished")
+        return self.get(name)
+
+    async def state(self, state: str, name: str = "n") -> Notification:
+        """Wait until a Notification is in a state."""
+        await self.until(lambda: self.get(name).status.state == state, f"{name} {state}")
+        return self.get(name)
+
+    async def started(self, amount: int = 1, script: str = "email") -> None:
+        """Wait until so many deliveries were begun."""
+        await self.until(lambda: len(self.scripts[script].started) >= amount, f"{amount} begun")
+
+    @property
+    def busy(self) -> bool:
+        """Whether any Notification is being worked on."""
+        self.engine.measure()
+        return metrics.UNFINISHED._value.get() > 0
+
+    def new_gate(self) -> asyncio.Event:
+        """Return an event that is set at the latest when the world ends."""
+        gate = asyncio.Event()
+        self._gates.append(gate)
+        return gate
+
+    async def settle(self) -> None:
+        """Let everything run that can run now."""
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    async def kill(self) -> None:
+        """End the process without warning; whatever it tries meanwhile fails."""
+        self.cluster.reachable = False
+        own = asyncio.all_tasks() - self._tasks_before
+        for task in own:
+            task.cancel()
+        await asyncio.gather(*own, return_exceptions=True)
+        for script in self.scripts.values():
+            script.gate = None
+            script.sent.clear()
+            script.started.clear()
+        self.cluster.reachable = True
+
+    def restart(self, *, holder: str, catalog: Directory | None = None) -> None:
+        """Start another process that is ready to deliver."""
+        self.run_process(holder=holder)
+        self.engine.use_definitions(fit=True)
+        self.engine.use_directory(catalog or directory(CATALOG))
+
+    async def close(self) -> None:
+        """Let everything go on, and stop."""
+        for gate in self._gates:
+            gate.set()
+        self.cluster.reachable = True
+        await self.engine.drain()
+
+    def _deliver(self, kind: str, body: dict[str, Any]) -> None:
+        if not hasattr(self, "engine"):
+            return
+        match body["kind"], kind:
+            case "Notification", "DELETED":
+                self.engine.withdraw(body["metadata"]["uid"])
+            case "Notification", _:
+                self.engine.offer(body)
+            case _, "DELETED":
+                self.engine.withdraw_processor(body)
+            case _:
+                self.engine.offer_processor(body)
+
+
+@asynccontextmanager
+async def world(
+    *,
+    scripts: Mapping[str, Script] | None = None,
+    catalog: Directory | None = None,
+    cluster: MemoryCluster | None = None,
+    processors: Sequence[str] = ("email",),
+    fit: bool = True,
+    **settings: Any,
+) -> AsyncIterator[World]:
+    """Run an engine with processors that are ready, and stop it in the end."""
+    made = World(cluster or MemoryCluster(), scripts or {"email": Script()})
+    for name in processors:
+        made.processor(name)
+    options = {"delivery": {"shutdown_grace": 5}, **settings}
+    made.run_process(**options)
+    made.engine.use_definitions(fit=fit)
+    made.engine.use_directory(catalog or directory(CATALOG))
+    try:
+        await made.until(
+            lambda: all(
+                channel.readiness.ready or made.scripts[channel.name].verified
+                for channel in made.engine.supervisor.channels
+            ),
+            "processors tried",
+        )
+        yield made
+    finally:
+        await made.close()
