@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -346,3 +347,29 @@ async def test_one_bad_processor_does_not_delay_another(
         )
         assert peer.ledger.recipients == ["ada@example.com"]
         assert body["status"]["state"] == "Delivering"
+
+
+async def test_a_sender_that_is_refused_for_good_is_tried_less_and_less(
+    kubernetes: Kubernetes,
+    namespace: str,
+    installation: Installation,
+    title: str,
+    add_processor: AddProcessor,
+) -> None:
+    """Connecting works every time, so only the sends can tell that nothing has changed."""
+    async with SMTPPeer() as peer:
+        name = await add_processor(smtp(peer.port))
+        peer.fail(Step.MAIL, "550 5.7.60 not allowed to send as this sender", times=None)
+        await kubernetes.create(
+            notification("denied", namespace, "user:default/ada", title=title, processors=[name])
+        )
+        await ready(kubernetes, installation, name, "False", "PolicyDenied")
+        clock = asyncio.get_running_loop().time
+        moments = []
+        for count in (1, 2, 3):
+            await peer.ledger.wait_for_verb("MAIL", count, timeout=30)
+            moments.append(clock())
+        assert moments[2] - moments[1] > 1.5 * (moments[1] - moments[0])
+        row = rows(await kubernetes.get("Notification", "denied", namespace))["user:default/ada"]
+        assert (row["state"], row["attempts"]) in (("Pending", 0), ("Claimed", 1))
+        assert row.get("reason") in ("PolicyDenied", None)

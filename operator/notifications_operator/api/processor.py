@@ -111,6 +111,8 @@ class ProcessorReason(StrEnum):
     TLS_FAILED = "TLSFailed"
     CONNECT_FAILED = "ConnectFailed"
     DNS_FAILED = "DNSFailed"
+    TIMEOUT = "Timeout"
+    POLICY_DENIED = "PolicyDenied"
     SUSPENDED = "Suspended"
     NOT_ALLOWED = "NotAllowed"
 

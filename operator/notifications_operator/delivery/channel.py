@@ -105,6 +105,7 @@ class Channel:
         self._retired: set[Processor] = set()
         self._breaker = Breaker()
         self._tripped: DeliveryError | None = None
+        self._refused_sends = False
         self._verified = False
         self._next_trial = 0.0
         self._changed = asyncio.Event()
@@ -247,6 +248,7 @@ class Channel:
         self.secret_version = version or None
         self.lane.configure(made.limits)
         self._verified, self._tripped, self._next_trial = False, None, 0.0
+        self._refused_sends = False
         self._breaker.reset()
 
     async def _read_secrets(self, keys: Sequence[SecretKey]) -> tuple[dict[SecretKey, bytes], str]:
@@ -286,7 +288,8 @@ class Channel:
                 self._trip(error)
             else:
                 self._verified, self._tripped = True, None
-                self._breaker.reset()
+                if not self._refused_sends:
+                    self._breaker.reset()
         if self._verified:
             self.readiness = Readiness(
                 ready=True, reason=ProcessorReason.CONNECTED, message="ready to send"
@@ -306,11 +309,15 @@ class Channel:
         for outcome in outcomes:
             if isinstance(outcome, Receipt):
                 self.last_success = time.time()
+                self._refused_sends = False
+                self._breaker.reset()
             elif (
                 isinstance(outcome, DeliveryError)
                 and outcome.scope is Scope.PROCESSOR
                 and self._tripped is None
             ):
+                # Connecting and logging in may well succeed: only a send shows that it is over.
+                self._refused_sends = True
                 self._trip(outcome)
                 self._changed.set()
 

@@ -38,6 +38,8 @@ _BLAME = {
     ProcessorReason.TLS_FAILED: Reason.TLS_FAILED,
     ProcessorReason.CONNECT_FAILED: Reason.CONNECT_FAILED,
     ProcessorReason.DNS_FAILED: Reason.DNS_FAILED,
+    ProcessorReason.TIMEOUT: Reason.TIMEOUT,
+    ProcessorReason.POLICY_DENIED: Reason.POLICY_DENIED,
 }
 """What a row says while its processor is not ready; suspension is nobody's fault."""
 
