@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.cluster
 REDELIVER = "notifications.orchestrator.io/redeliver"
 
 
-def revision_is(number: int) -> object:
+def revision_is(number: int) -> Callable[[Object], bool]:
     """Return a check for a completed revision."""
     return lambda body: complete(body) and body["status"]["revision"] == number
 

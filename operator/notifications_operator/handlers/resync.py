@@ -25,8 +25,8 @@ POLL_SECONDS = 0.2
 class WatchCheck:
     """Compares what the watch brought with a list of its own.
 
-    A watch can be silently dead, or skip an event (reference: kopf.md 2.3 and 2.18). What it did
-    not bring is handed over from the list, and readiness says so.
+    A watch can be silently dead (nolar/kopf issues 585, 980, 1276), or skip an event after an
+    error. What it did not bring is handed over from the list, and readiness says so.
     """
 
     def __init__(

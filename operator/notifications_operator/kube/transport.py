@@ -42,8 +42,8 @@ _TOO_LARGE = ("request is too large", "message larger than max", "exceeds the ma
 class Transport:
     """Sends requests to one API server as JSON, without typed models.
 
-    Typed models of the client library drop fields they do not know and fail on nulls
-    (reference: kubernetes-client.md), so only its connection and login are used.
+    Typed models of the client library drop fields they do not know and fail on nulls (measured
+    with 37.0.2), so only its connection and login are used.
     """
 
     def __init__(self, api: client.ApiClient) -> None:
