@@ -15,6 +15,7 @@ from ..api.notification import (
     RecipientsStatus,
     Unresolved,
 )
+from ..api.reasons import Reason
 from .summary import Obstacle, Progress, conditions, judge, summarize_processor
 
 ROW_LIMIT = 1000
@@ -25,6 +26,12 @@ UNRESOLVED_LIMIT = 100
 
 ANY_RECIPIENT = "*"
 """Recipient of the one row that stands for a processor which cannot name its targets yet."""
+
+UNSENT = (DeliveryState.PENDING, DeliveryState.RETRYING)
+"""States of rows that are still to be sent and not claimed."""
+
+ENDED_PARTS = frozenset({str(Reason.FILTERED), str(Reason.CANCELLED)})
+"""Reasons of a processor of the snapshot that takes no part in sending."""
 
 RowKey = tuple[str, str]
 
@@ -192,3 +199,8 @@ def _is_ready(row: Delivery, now: datetime) -> bool:
     if row.state is DeliveryState.RETRYING:
         return row.next_attempt_time is None or row.next_attempt_time <= now
     return row.state is DeliveryState.PENDING
+
+
+def taking_part(ledger: Ledger) -> list[str]:
+    """Return the processors of the snapshot that send."""
+    return [item.name for item in ledger.processors.values() if item.reason not in ENDED_PARTS]

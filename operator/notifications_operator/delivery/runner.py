@@ -19,18 +19,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..api.conditions import ConditionType, find_condition
 from ..api.errors import ConflictError, KubernetesError, NotFoundError, RejectedError
 from ..api.notification import (
     Delivery,
     DeliveryState,
     Notification,
-    NotificationState,
-    NotificationStatus,
 )
 from ..api.references import NOTIFICATIONS, ObjectRef
 from ..catalog import Directory
-from ..telemetry import metrics
+from .announcer import Announcer
 from .ledger import Ledger
 from .merge_patch import is_kept, merge_patch
 from .minimal import minimal_status
@@ -52,8 +49,6 @@ REFUSED_DELAY = 300.0
 """Seconds before a status that the API server will not store is tried again."""
 
 _numbers = count(1)
-
-_HAPPY = (NotificationState.DELIVERED, NotificationState.NO_RECIPIENTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +96,7 @@ class Runner:
         self._since = asyncio.get_running_loop().time()
         self._wake = asyncio.Event()
         self._sends = Sends(services.supervisor, wake=self._wake.set)
+        self._announcer = Announcer(services.recorder, self.ref)
         self._slots = Slots(
             services.supervisor,
             uid=self.ref.uid,
@@ -292,7 +288,7 @@ class Runner:
             )
         )
         self._check_claims(ledger, wire)
-        await self._announce(before, self._notification.status)
+        await self._announcer.announce(before, self._notification)
 
     def _note(self, ledger: Ledger) -> str | None:
         """What the user should know though it stops nothing."""
@@ -363,24 +359,6 @@ class Runner:
         moments = [row.next_attempt_time for row in ledger.rows.values()]
         return pause([*moments, deadline], decided=decided, now=datetime.now(UTC))
 
-    async def _announce(self, before: NotificationStatus, after: NotificationStatus) -> None:
-        """Write the one Event of a Notification: when it ends, or when it begins to wait."""
-        complete = find_condition(after.conditions, ConditionType.COMPLETE)
-        resolved = find_condition(after.conditions, ConditionType.RECIPIENTS_RESOLVED)
-        if complete is not None and _became(ConditionType.COMPLETE, "True", before, after):
-            metrics.count_finished(self._notification)
-            warning = after.state not in _HAPPY
-            await self._event(warning, str(after.state), "Deliver", complete.message)
-        elif resolved is not None and _became(
-            ConditionType.RECIPIENTS_RESOLVED, "False", before, after
-        ):
-            await self._event(True, resolved.reason, "Resolve", resolved.message)
-
-    async def _event(self, warning: bool, reason: str, action: str, note: str) -> None:
-        await self._services.recorder.record(
-            self.ref.to_wire(), warning=warning, reason=reason, action=action, note=note
-        )
-
     async def _read_again(self) -> float:
         """After a conflict: read what is stored; the next step decides anew."""
         try:
@@ -403,7 +381,7 @@ class Runner:
         note = "the API server refused the full status; only the states are kept"
         if isinstance(error, StatusPruned):
             note = str(error)
-        await self._event(True, "StatusRefused", "Record", note)
+        await self._announcer.warn("StatusRefused", "Record", note)
         return 0.0
 
     def _back_off(self) -> float:
@@ -430,10 +408,3 @@ class Runner:
 
 def _now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
-
-
-def _became(
-    kind: ConditionType, status: str, before: NotificationStatus, after: NotificationStatus
-) -> bool:
-    old, new = find_condition(before.conditions, kind), find_condition(after.conditions, kind)
-    return new is not None and new.status == status and (old is None or old.status != status)

@@ -9,26 +9,9 @@ from datetime import datetime
 from ..api.notification import Delivery, DeliveryState
 from ..api.reasons import Reason
 from ..processors.errors import Skip
-from .ledger import ANY_RECIPIENT, Ledger, RowKey
+from .changes import Change
+from .ledger import ANY_RECIPIENT, ENDED_PARTS, UNSENT, Ledger, RowKey
 from .rows import blame, end, open_row, reopen
-
-_UNSENT = (DeliveryState.PENDING, DeliveryState.RETRYING)
-ENDED_PARTS = frozenset({str(Reason.FILTERED), str(Reason.CANCELLED)})
-"""Reasons of a processor of the snapshot that takes no part in sending."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """What differs between a Notification and what its ledger was planned from."""
-
-    first: bool
-    payload: bool
-    recipients: bool
-
-    @property
-    def any(self) -> bool:
-        """Whether a snapshot must be taken."""
-        return self.first or self.payload or self.recipients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,11 +68,11 @@ def _merge_unwanted(ledger: Ledger, wanted: Wanted, change: Change, now: datetim
             continue
         selection = ledger.processors.get(row.processor)
         if selection is None or selection.reason in ENDED_PARTS:
-            if row.state in _UNSENT:
+            if row.state in UNSENT:
                 message = (selection and selection.message) or "the processor is not selected"
                 ledger.put(end(row, DeliveryState.SKIPPED, Reason.FILTERED, message))
         elif change.recipients:
-            if row.state in _UNSENT:
+            if row.state in UNSENT:
                 message = "removed from the recipients before it was sent"
                 ledger.put(end(row, DeliveryState.SKIPPED, Reason.CANCELLED, message))
         elif change.payload and _was_reached(row) and row.state is not DeliveryState.CLAIMED:

@@ -80,6 +80,11 @@ class Supervisor:
         channel = self._channels.get(name)
         return channel.policy if channel else DEFAULT_POLICY
 
+    def describe_missing(self, name: str) -> str:
+        """Say that a processor does not exist, and which do."""
+        there = ", ".join(channel.name for channel in self.channels) or "none"
+        return f"no NotificationProcessor {name!r} in {self._namespace}; there: {there}"
+
     def missing_seconds(self, name: str) -> float:
         """Return for how long a processor has been missing, as far as this process knows."""
         return time.monotonic() - self._missing_since.get(name, self._started)

@@ -1,0 +1,49 @@
+"""Tells of a Notification's end, or of what it waits for, by one Event."""
+
+from __future__ import annotations
+
+from ..api.conditions import ConditionType, find_condition
+from ..api.notification import Notification, NotificationState, NotificationStatus
+from ..api.references import ObjectRef
+from ..telemetry import metrics
+from .ports import Recorder
+
+_HAPPY = (NotificationState.DELIVERED, NotificationState.NO_RECIPIENTS)
+
+
+class Announcer:
+    """Writes the Events of one Notification, and counts its end."""
+
+    def __init__(self, recorder: Recorder, ref: ObjectRef) -> None:
+        self._recorder = recorder
+        self._ref = ref
+
+    async def announce(self, before: NotificationStatus, notification: Notification) -> None:
+        """Tell what a write has changed: the end, or the beginning of a wait."""
+        after = notification.status
+        complete = find_condition(after.conditions, ConditionType.COMPLETE)
+        resolved = find_condition(after.conditions, ConditionType.RECIPIENTS_RESOLVED)
+        if complete is not None and _became(ConditionType.COMPLETE, "True", before, after):
+            metrics.count_finished(notification)
+            warning = after.state not in _HAPPY
+            await self._record(warning, str(after.state), "Deliver", complete.message)
+        elif resolved is not None and _became(
+            ConditionType.RECIPIENTS_RESOLVED, "False", before, after
+        ):
+            await self._record(True, resolved.reason, "Resolve", resolved.message)
+
+    async def warn(self, reason: str, action: str, note: str) -> None:
+        """Write a Warning."""
+        await self._record(True, reason, action, note)
+
+    async def _record(self, warning: bool, reason: str, action: str, note: str) -> None:
+        await self._recorder.record(
+            self._ref.to_wire(), warning=warning, reason=reason, action=action, note=note
+        )
+
+
+def _became(
+    kind: ConditionType, status: str, before: NotificationStatus, after: NotificationStatus
+) -> bool:
+    old, new = find_condition(before.conditions, kind), find_condition(after.conditions, kind)
+    return new is not None and new.status == status and (old is None or old.status != status)

@@ -1,0 +1,77 @@
+"""What a user changed since a Notification was planned; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..api.notification import DeliveryState, Notification
+from .digest import payload_digest, recipients_digest
+from .ledger import Ledger
+from .rows import is_unknown, reopen
+
+REDELIVER_ALL = "all:"
+"""Prefix of a redeliver value that sends to everyone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What differs between a Notification and what its ledger was planned from."""
+
+    first: bool
+    payload: bool
+    recipients: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether a snapshot must be taken."""
+        return self.first or self.payload or self.recipients
+
+
+def find_change(notification: Notification, ledger: Ledger) -> Change:
+    """Compare a Notification with what was planned.
+
+    Only a moved generation counts as an edit, and only a different digest as one that matters
+    (DESIGN section 2.3).
+    """
+    spec = notification.spec
+    edited = notification.metadata.generation != notification.status.observed_generation
+    edited = edited and ledger.planned
+    return Change(
+        first=not ledger.planned,
+        payload=edited and ledger.payload_digest != payload_digest(spec.payload),
+        recipients=edited and ledger.recipients_digest != recipients_digest(spec),
+    )
+
+
+def note_redeliver(notification: Notification, ledger: Ledger, now: datetime) -> None:
+    """Open rows again for a new value of the redeliver annotation.
+
+    A value that is there when the object is first seen is only recorded. Redelivery to everyone
+    waits until claimed rows are recorded, because it gives them another identity.
+    """
+    value = notification.redeliver
+    if value is None or value == ledger.last_redeliver:
+        return
+    everyone = value.startswith(REDELIVER_ALL)
+    first_sight = notification.status.observed_generation < 0
+    if everyone and not first_sight and ledger.in_state(DeliveryState.CLAIMED):
+        return
+    ledger.last_redeliver = value
+    if first_sight:
+        return
+    states = [DeliveryState.FAILED, DeliveryState.UNKNOWN]
+    if everyone:
+        ledger.redelivery += 1
+        states += [DeliveryState.SENT, DeliveryState.PENDING, DeliveryState.RETRYING]
+    for row in ledger.in_state(*states):
+        if is_unknown(row):
+            del ledger.rows[row.key]
+        else:
+            ledger.put(reopen(row, revision=ledger.revision, now=now))
+
+
+def forget_unknown(ledger: Ledger) -> None:
+    """Drop the rows of refs that were given up: they are to be resolved again."""
+    for row in [row for row in ledger.rows.values() if is_unknown(row)]:
+        del ledger.rows[row.key]

@@ -1,0 +1,127 @@
+"""How long a Notification waits for what, and what becomes of it then; no I/O."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from ..api.notification import Delivery, DeliveryState, Notification
+from ..api.processor import ProcessorReason
+from ..api.reasons import Reason
+from ..settings import Settings
+from .ledger import UNSENT, Ledger, taking_part
+from .recipients import unknown_message
+from .rows import blame, end, is_unknown
+from .snapshot import renew_outdated
+from .summary import Obstacle
+from .supervisor import Supervisor
+
+LONGEST_WAIT = timedelta(hours=24)
+"""For how long a Notification waits for a first processor or a first user in the catalog."""
+
+_BLAME = {
+    ProcessorReason.INVALID_CONFIG: Reason.INVALID_CONFIG,
+    ProcessorReason.SECRET_NOT_FOUND: Reason.INVALID_CONFIG,
+    ProcessorReason.AUTH_FAILED: Reason.AUTH_FAILED,
+    ProcessorReason.TLS_FAILED: Reason.TLS_FAILED,
+    ProcessorReason.CONNECT_FAILED: Reason.CONNECT_FAILED,
+    ProcessorReason.DNS_FAILED: Reason.DNS_FAILED,
+    ProcessorReason.TIMEOUT: Reason.TIMEOUT,
+    ProcessorReason.POLICY_DENIED: Reason.POLICY_DENIED,
+}
+"""What a row says while its processor is not ready; suspension is nobody's fault."""
+
+
+class Deadlines:
+    """Knows every time limit of a Notification and its rows."""
+
+    def __init__(self, *, settings: Settings, supervisor: Supervisor) -> None:
+        self._settings = settings
+        self._supervisor = supervisor
+
+    def settle(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
+        """End what cannot be waited for any longer, and open again what was superseded."""
+        if ledger.verdict is not None:
+            return
+        renew_outdated(ledger, now)
+        self._settle_unknown(notification, ledger, now)
+        expires = notification.spec.expires_at
+        for row in ledger.in_state(*UNSENT):
+            missing = self._supervisor.get(row.processor) is None
+            if expires is not None and now >= expires:
+                message = f"expiresAt {expires.isoformat()} passed before it was sent"
+                ledger.put(end(row, DeliveryState.FAILED, Reason.EXPIRED, message))
+            elif missing and self._missing_too_long(row.processor):
+                message = self._supervisor.describe_missing(row.processor)
+                ledger.put(end(row, DeliveryState.FAILED, Reason.PROCESSOR_NOT_FOUND, message))
+            elif now >= self._too_old_at(row):
+                reason = Reason(row.reason) if row.reason in set(Reason) else Reason.EXPIRED
+                message = row.message or "older than retry.maxAge"
+                ledger.put(end(row, DeliveryState.FAILED, reason, message))
+            elif row.reason is None:
+                self._blame(ledger, row)
+
+    def _blame(self, ledger: Ledger, row: Delivery) -> None:
+        """Say on a pending row why its processor cannot send, once."""
+        channel = self._supervisor.get(row.processor)
+        if channel is None or channel.readiness.ready:
+            return
+        reason = _BLAME.get(channel.readiness.reason)
+        if reason is not None:
+            ledger.put(blame(row, reason, channel.readiness.message))
+
+    def _settle_unknown(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
+        """Go on waiting for unknown refs, or fail them when their time is over."""
+        given_up = {row.recipient for row in ledger.rows.values() if is_unknown(row)}
+        waited_for = [ref for ref in ledger.unresolved if ref not in given_up]
+        if not waited_for or not ledger.planned:
+            return
+        message = unknown_message(waited_for)
+        if not self.grace_over(notification, ledger, now):
+            ledger.waiting = Obstacle(reason=Reason.UNKNOWN_ENTITIES, message=message)
+            return
+        for name in taking_part(ledger):
+            for ref in waited_for:
+                row = Delivery(
+                    processor=name,
+                    recipient=ref,
+                    state=DeliveryState.PENDING,
+                    revision=ledger.revision,
+                    opened_time=now,
+                )
+                text = f"the catalog does not know {ref}"
+                ledger.put(end(row, DeliveryState.FAILED, Reason.UNKNOWN_ENTITIES, text))
+
+    def grace_over(self, notification: Notification, ledger: Ledger, now: datetime) -> bool:
+        """Return whether unknown refs have had their time."""
+        expires = notification.spec.expires_at
+        return now >= self._grace_end(ledger, now) or (expires is not None and now >= expires)
+
+    def _grace_end(self, ledger: Ledger, now: datetime | None = None) -> datetime:
+        resolved = ledger.resolved_since()
+        begun = resolved.last_transition_time if resolved and resolved.status == "False" else None
+        start = begun or now or datetime.now(UTC)
+        return start + timedelta(seconds=self._settings.catalog.unknown_grace)
+
+    def _missing_too_long(self, name: str) -> bool:
+        grace = self._settings.delivery.processor_grace
+        return self._supervisor.missing_seconds(name) >= grace
+
+    def _too_old_at(self, row: Delivery) -> datetime:
+        channel = self._supervisor.get(row.processor)
+        age = channel.policy.retry.max_age if channel else LONGEST_WAIT
+        return (row.opened_time or datetime.now(UTC)) + age
+
+    def next_deadline(self, notification: Notification, ledger: Ledger) -> datetime | None:
+        """Return when planning again could matter though nothing was seen to change."""
+        deadlines = [notification.spec.expires_at]
+        if ledger.unresolved:
+            deadlines.append(self._grace_end(ledger))
+        if not ledger.planned and ledger.start_time is not None:
+            deadlines.append(ledger.start_time + LONGEST_WAIT)
+        for row in ledger.in_state(*UNSENT):
+            deadlines.append(self._too_old_at(row))
+            if self._supervisor.get(row.processor) is None:
+                missing = self._supervisor.missing_seconds(row.processor)
+                remaining = self._settings.delivery.processor_grace - missing
+                deadlines.append(datetime.now(UTC) + timedelta(seconds=remaining))
+        return min((item for item in deadlines if item is not None), default=None)

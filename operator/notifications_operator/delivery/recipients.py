@@ -1,0 +1,73 @@
+"""Whom a Notification is for, and which of its refs the catalog does not know; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..api.notification import Delivery, Notification
+from ..api.reasons import Reason
+from ..catalog import Directory, Entity, EntityRef, Resolution, resolve, resolve_broadcast
+from .changes import Change
+from .ledger import Ledger
+
+REMARK_LIMIT = 10
+"""Most remarks about the recipients that are shown."""
+
+
+def resolve_recipients(notification: Notification, directory: Directory) -> Resolution:
+    """Resolve the recipients against the catalog as it is now."""
+    recipients = notification.spec.recipients
+    if recipients.type == "broadcast":
+        return resolve_broadcast(directory)
+    return resolve(
+        directory,
+        refs=[EntityRef.parse(text) for text in recipients.included],
+        exclude=[EntityRef.parse(text) for text in recipients.excluded],
+    )
+
+
+def users_behind(
+    refs: Sequence[str], notification: Notification, directory: Directory
+) -> Sequence[Entity]:
+    """Return the users that some of the recipients' refs mean, without the excluded ones."""
+    excluded = notification.spec.recipients.excluded
+    return resolve(
+        directory,
+        refs=[EntityRef.parse(text) for text in refs],
+        exclude=[EntityRef.parse(text) for text in excluded],
+    ).users
+
+
+def remarks(notification: Notification, directory: Directory, resolution: Resolution) -> list[str]:
+    """Return what is odd about the recipients though it stops nothing."""
+    excluded = [EntityRef.parse(text) for text in notification.spec.recipients.excluded]
+    odd = [f"{ref} has no owner" for ref in resolution.ownerless]
+    odd += [f"the excluded {ref} is not in the catalog" for ref in excluded if ref not in directory]
+    return odd[:REMARK_LIMIT]
+
+
+def still_unknown(ledger: Ledger, resolution: Resolution, change: Change) -> list[str]:
+    """Return the refs that are unknown; what was resolved once stays resolved."""
+    unknown = [str(ref) for ref in resolution.unresolved]
+    before = set(ledger.unresolved)
+    named_in_part = ledger.unresolved_count > len(before)
+    if change.first or change.recipients or named_in_part:
+        return unknown
+    return [ref for ref in unknown if ref in before]
+
+
+def unknown_message(refs: Sequence[str]) -> str:
+    """Name unknown refs, not too many of them."""
+    more = f" and {len(refs) - 10} more" if len(refs) > 10 else ""
+    return f"the catalog does not know {', '.join(refs[:10])}{more}"
+
+
+def users_of(rows: Iterable[Delivery], directory: Directory) -> list[Entity]:
+    """Return the users that rows are for and that the catalog still has, in stable order."""
+    users: dict[EntityRef, Entity] = {}
+    for row in rows:
+        if row.recipient.startswith("user:") and row.reason != Reason.CANCELLED:
+            entity = directory.get(EntityRef.parse(row.recipient))
+            if entity is not None:
+                users[entity.ref] = entity
+    return [users[ref] for ref in sorted(users)]
