@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from hack.sync import values_schema
 
 CHART = Path("charts/notifications")

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pytest
 from pydantic import ValidationError
-from tests.support.conformance import Case, load_cases
 
 from notifications_operator.api.messages import describe_validation_error
 from notifications_operator.api.notification import Notification
 from notifications_operator.api.processor import NotificationProcessor
+from tests.support.conformance import Case, load_cases
 
 MODELS = {"Notification": Notification, "NotificationProcessor": NotificationProcessor}
 

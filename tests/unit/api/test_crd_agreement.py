@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.conformance import Case, load_cases
 
 from notifications_operator.api.durations import DURATION_END_PATTERN, DURATION_PATTERN
 from notifications_operator.api.email import REFUSED_TRANSPORT_FIELDS
@@ -18,6 +17,7 @@ from notifications_operator.api.notification import LINK_PATTERN, REF_PATTERN, N
 from notifications_operator.api.processor import NotificationProcessor
 from notifications_operator.api.resource import TIME_PATTERN, KubernetesModel
 from notifications_operator.api.schema import nested_models
+from tests.support.conformance import Case, load_cases
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"
 KINDS: list[tuple[str, type[KubernetesModel]]] = [

@@ -1,6 +1,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from notifications_operator.catalog import Directory, ParsedSource, parse_source
 from tests.unit.catalog.builders import (
     config_map,
     directory,
@@ -11,8 +13,6 @@ from tests.unit.catalog.builders import (
     stream,
     user,
 )
-
-from notifications_operator.catalog import Directory, ParsedSource, parse_source
 
 
 def relation(type_: str, target: str) -> dict[str, str]:

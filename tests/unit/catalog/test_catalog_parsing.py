@@ -5,6 +5,10 @@ import tracemalloc
 from typing import Any
 
 import pytest
+
+from notifications_operator.catalog import ParsedSource, parse_source
+from notifications_operator.catalog.decoding import UndecodableKey, decode_binary
+from notifications_operator.catalog.parsing import MAX_PROBLEMS, DocumentProblem, SourceKey
 from tests.unit.catalog.builders import (
     config_map,
     entity,
@@ -17,10 +21,6 @@ from tests.unit.catalog.builders import (
     stream,
     user,
 )
-
-from notifications_operator.catalog import ParsedSource, parse_source
-from notifications_operator.catalog.decoding import UndecodableKey, decode_binary
-from notifications_operator.catalog.parsing import MAX_PROBLEMS, DocumentProblem, SourceKey
 
 
 def only(parsed: ParsedSource) -> Any:

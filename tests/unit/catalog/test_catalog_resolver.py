@@ -3,9 +3,9 @@ from typing import Any, NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.catalog.builders import directory, entity, group, ref, resolved, user, users
 
 from notifications_operator.catalog import Directory, Entity, EntityRef, resolve, resolve_broadcast
+from tests.unit.catalog.builders import directory, entity, group, ref, resolved, user, users
 
 
 def refs(found: tuple[EntityRef, ...]) -> list[str]:

@@ -1,7 +1,7 @@
 import pytest
-from tests.unit.catalog.builders import config_map, entity, group, names, parse, ref, stream, user
 
 from notifications_operator.catalog import CatalogStore, Directory, parse_source
+from tests.unit.catalog.builders import config_map, entity, group, names, parse, ref, stream, user
 
 
 @pytest.fixture

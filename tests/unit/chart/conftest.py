@@ -1,6 +1,7 @@
 """The pinned Helm for the chart's tests."""
 
 import pytest
+
 from hack.cluster import tools
 from tests.support.helm import Helm
 

@@ -12,6 +12,7 @@ import jsonschema
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
+
 from tests.support.helm import SEED_VALUES, Document, Helm, HelmError, documents
 from tests.unit.chart.cases import CASES, Case
 

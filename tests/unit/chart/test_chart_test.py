@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import trustme
+
 from tests.support.helm import CHART
 
 PATH = "/apis/notifications.orchestrator.io/v1alpha1/namespaces/ntf/notifications"

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from hack.sync import values
 from pydantic import BaseModel
+
+from hack.sync import values
+from notifications_operator.settings import Settings
 from tests.support.helm import CHART, SEED_VALUES, Document, Helm, HelmError, documents, find
 from tests.unit.chart.cases import CASES, EVERYTHING, email, transport
-
-from notifications_operator.settings import Settings
 
 REPOSITORY = Path(__file__).parents[3]
 ANONYMOUS: Document = {"username": None, "password": None}

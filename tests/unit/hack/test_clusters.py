@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+
 from hack.cluster import Source, clusters, record
 from hack.cluster.errors import ClusterError
 from hack.cluster.record import Record

@@ -8,6 +8,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+
 from hack.image.archive import Layer, write_archive, write_layer
 from hack.image.layout import REPOSITORY, TAG, image_config
 

@@ -6,12 +6,13 @@ import socket
 import subprocess
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hack.cluster import ports
 from hack.cluster.controlplane import SERVICE_CIDR, SERVICE_IP
 from hack.cluster.errors import ClusterError
 from hack.cluster.network import Network, free_subnet
-from hypothesis import given
-from hypothesis import strategies as st
 
 _NUMBERS = st.integers(min_value=0, max_value=255)
 

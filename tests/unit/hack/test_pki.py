@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cryptography import x509
+
 from hack.cluster import pki
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from hack.cluster import processes
 from hack.cluster.errors import ClusterError
 

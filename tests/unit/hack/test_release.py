@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from hack.cluster.errors import ClusterError
 from hack.cluster.packages import GoBuild, Package, Release
 from hack.cluster.sources.release import download, expected_digest

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from hack.cluster import binaries, debian, versions
 from hack.cluster.errors import ClusterError
 from hack.cluster.packages import package

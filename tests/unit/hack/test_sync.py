@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from hack.sync import __main__ as sync
 from hack.sync import api_reference, chart_crds
 

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from hack.cluster import recipes, versions
 from hack.cluster.packages import CONTROL_PLANE, NODE, TOOLS, package
 from hack.cluster.sources.gobuild import RECIPES
