@@ -22,7 +22,8 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    # The design also speaks of what is still to come.
+    *sorted(set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "design.md"}),
     ROOT / "charts" / "notifications" / "README.md",
 ]
 
