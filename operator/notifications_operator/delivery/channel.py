@@ -43,6 +43,7 @@ from ..processors.errors import (
 )
 from ..processors.registry import ProcessorRegistry
 from ..telemetry.redaction import remember_secrets
+from . import guarded
 from .breaker import Breaker
 from .lane import Lane
 from .ports import Cluster
@@ -103,6 +104,8 @@ class Channel:
         self._made_from: tuple[NotificationProcessorSpec, str] | None = None
         self._sending: Counter[Processor] = Counter()
         self._retired: set[Processor] = set()
+        self._secrets: list[str] = []
+        self._secrets_of: dict[Processor, list[str]] = {}
         self._breaker = Breaker()
         self._tripped: DeliveryError | None = None
         self._refused_sends = False
@@ -144,13 +147,7 @@ class Channel:
 
     def decorate(self, notification: OutboundNotification) -> OutboundNotification:
         """Let the processor decorate a notification; a failing one leaves it as it is."""
-        if self._processor is None:
-            return notification
-        try:
-            return self._processor.decorate(notification)
-        except Exception:
-            logger.exception("processor failed to decorate", extra={"processor": self.name})
-            return notification
+        return guarded.decorate(self._processor, notification) if self._processor else notification
 
     def targets(
         self, notification: OutboundNotification, audience: Audience
@@ -158,11 +155,7 @@ class Channel:
         """Return whom the processor would reach, or ``None`` while it cannot say."""
         if self._processor is None:
             return None
-        try:
-            return self._processor.targets(notification, audience)
-        except Exception:
-            logger.exception("processor failed to name targets", extra={"processor": self.name})
-            return None
+        return guarded.targets(self._processor, notification, audience)
 
     @property
     def max_batch(self) -> int:
@@ -179,12 +172,8 @@ class Channel:
                 return [self._not_sent()] * len(recipients)
             self._sending[processor] += 1
             try:
-                outcomes = await processor.send(
-                    notification, recipients, SendContext(directory=directory)
-                )
-            except Exception as error:
-                logger.exception("processor failed to send", extra={"processor": self.name})
-                outcomes = [_bug(error)] * len(recipients)
+                context = SendContext(directory=directory)
+                outcomes = await guarded.send(processor, notification, recipients, context)
             finally:
                 self._sending[processor] -= 1
                 await self._close_retired()
@@ -204,9 +193,9 @@ class Channel:
                     continue
         finally:
             self.lane.close()
-            remember_secrets(self.name, ())
-            if self._processor is not None:
-                await self._processor.close()
+            self._secrets = []
+            await self._retire()
+            self._remember_secrets()
 
     async def _refresh(self) -> float:
         """Do what is due and return the seconds until the next look."""
@@ -235,16 +224,18 @@ class Channel:
             return
         spec = self._resource.spec
         kind = self._registry.get(spec.type)
-        secrets, version = await self._read_secrets(kind.secret_keys(spec))
+        secrets, version = await self._read_secrets(guarded.secret_keys(kind, spec))
         if self._made_from == (spec, version):
             return
-        remember_secrets(self.name, [value.decode(errors="ignore") for value in secrets.values()])
+        self._secrets = [value.decode(errors="ignore") for value in secrets.values()]
+        self._remember_secrets()
         context = ProcessorContext(
             name=self.name, spec=spec, environment=self._environment, secrets=secrets
         )
-        made = kind.create(context)
+        made = guarded.create(kind, context)
         await self._retire()
         self._processor, self._made_from = made, (spec, version)
+        self._secrets_of[made] = self._secrets
         self.secret_version = version or None
         self.lane.configure(made.limits)
         self._verified, self._tripped, self._next_trial = False, None, 0.0
@@ -283,7 +274,7 @@ class Channel:
             return
         if not self._verified and time.monotonic() >= self._next_trial:
             try:
-                await self._processor.verify()
+                await guarded.verify(self._processor)
             except DeliveryError as error:
                 self._trip(error)
             else:
@@ -340,7 +331,14 @@ class Channel:
         for processor in [item for item in self._retired if not self._sending[item]]:
             self._retired.discard(processor)
             del self._sending[processor]
-            await processor.close()
+            await guarded.close(processor)
+            del self._secrets_of[processor]
+            self._remember_secrets()
+
+    def _remember_secrets(self) -> None:
+        """Hide the Secrets read last, and those that sends under way may still speak of."""
+        in_use = [value for values in self._secrets_of.values() for value in values]
+        remember_secrets(f"{self.name} {self.metadata.uid}", [*self._secrets, *in_use])
 
 
 def _processor_reason(reason: Reason) -> ProcessorReason:
@@ -348,13 +346,3 @@ def _processor_reason(reason: Reason) -> ProcessorReason:
         return ProcessorReason(reason)
     except ValueError:
         return ProcessorReason.CONNECT_FAILED
-
-
-def _bug(error: Exception) -> DeliveryError:
-    """A processor broke its promise to return its errors: nobody knows what it has sent."""
-    return DeliveryError(
-        Reason.AMBIGUOUS,
-        f"the processor failed unexpectedly: {type(error).__name__}",
-        scope=Scope.MESSAGE,
-        retryable=True,
-    )
