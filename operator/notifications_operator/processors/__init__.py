@@ -1,0 +1,1 @@
+"""The channels notifications leave by; `base` is the protocol they follow."""
