@@ -6,13 +6,13 @@ import ssl
 from typing import Any
 
 import pytest
-from tests.support.smtp import CertificateAuthority
-from tests.unit.processors.email.email_builders import SECRET, context, credentials, spec
 
 from notifications_operator.processors.base import SecretKey
 from notifications_operator.processors.email import EmailProcessor
 from notifications_operator.processors.email.config import Encryption, smtp_server
 from notifications_operator.processors.errors import InvalidProcessorConfig, SecretNotFound
+from tests.support.smtp import CertificateAuthority
+from tests.unit.processors.email.email_builders import SECRET, context, credentials, spec
 
 CA_KEY = SecretKey(secret="mail-ca", key="ca.crt")
 CA_REF = {"caSecretRef": {"name": "mail-ca", "key": "ca.crt"}}

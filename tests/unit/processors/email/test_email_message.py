@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.processors.email.email_builders import CREATED, notification
 
 from notifications_operator.api.notification import Severity
 from notifications_operator.processors.base import OutboundNotification
 from notifications_operator.processors.email.addresses import Mailbox
 from notifications_operator.processors.email.message import prepare
 from notifications_operator.processors.email.rendering import render
+from notifications_operator.processors.email.smtp import stuffed
+from tests.unit.processors.email.email_builders import CREATED, notification
 
 SENDER = Mailbox(display_name="Plätform", address="sender@mycompany.com")
 IDENTITY = "0123456789abcdef" * 2
@@ -238,3 +239,15 @@ def test_the_subject_is_decoded_to_the_title() -> None:
 
 def test_dates_do_not_depend_on_the_machine() -> None:
     assert CREATED.tzinfo is UTC
+
+
+@given(st.lists(st.text("a.", max_size=4), max_size=8))
+def test_a_message_is_found_again_behind_doubled_dots(texts: list[str]) -> None:
+    data = "".join(f"{text}\r\n" for text in texts).encode()
+
+    *sent, end = stuffed(data).decode().split("\r\n")[:-1]
+
+    # RFC 5321 section 4.5.2, as the receiver reads it.
+    assert end == "."
+    assert "." not in sent
+    assert [line.removeprefix(".") for line in sent] == texts

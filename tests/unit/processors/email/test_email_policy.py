@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.processors.email.email_builders import spec
 
 from notifications_operator.api.reasons import Reason
 from notifications_operator.processors.email.policy import AddressPolicy
+from tests.unit.processors.email.email_builders import spec
 
 
 def policy(**lists: Any) -> AddressPolicy:

@@ -9,15 +9,6 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
-from tests.unit.processors.email.email_builders import (
-    CREATED,
-    audience,
-    context,
-    notification,
-    sending,
-    spec,
-    user,
-)
 
 from notifications_operator.api.reasons import Reason
 from notifications_operator.processors.base import (
@@ -31,6 +22,15 @@ from notifications_operator.processors.email import processor as module
 from notifications_operator.processors.email.rendering import Content, render
 from notifications_operator.processors.email.transport import Mail
 from notifications_operator.processors.errors import DeliveryError, Receipt, Scope, Skip
+from tests.unit.processors.email.email_builders import (
+    CREATED,
+    audience,
+    context,
+    notification,
+    sending,
+    spec,
+    user,
+)
 
 NOW = CREATED + timedelta(days=3)
 

@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.processors.email.email_builders import notification
 
 from notifications_operator.api.notification import Severity
 from notifications_operator.processors.email.rendering import Content, render
+from tests.unit.processors.email.email_builders import notification
 
 BASE = "https://portal.example"
 HOSTILE = [
