@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from notifications_operator.api.reasons import Reason
+from notifications_operator.processors.email.config import Encryption
 from notifications_operator.processors.email.pool import SMTPPool
 from notifications_operator.processors.errors import DeliveryError, Scope
 from tests.integration.email.email_peers import (
@@ -326,6 +327,23 @@ async def test_authentication_that_is_refused(
         # One attempt, whatever is offered: accounts are locked after a few.
         assert peer.ledger.verbs().count("AUTH") == 1
         assert "MAIL" not in peer.ledger.verbs()
+        await peer.wait_for_open_connections(0)
+
+
+@pytest.mark.parametrize("encryption", [Encryption.NONE, Encryption.OPPORTUNISTIC])
+async def test_credentials_never_go_in_clear_whatever_the_configuration(
+    encryption: Encryption,
+) -> None:
+    peer = SMTPPeer(username=USERNAME, password=PASSWORD, auth_offered_in_clear=True)
+    async with peer:
+        pool = SMTPPool(replace(server(peer), encryption=encryption), size=1, timeouts=PATIENT)
+        error = await refused(pool)
+        await pool.close()
+
+    assert error.reason is Reason.TLS_FAILED
+    assert "credentials are never sent without TLS" in error.message
+    assert peer.ledger.clear_credentials == 0
+    assert set(peer.ledger.verbs()) == {"EHLO"}
 
 
 async def test_wrong_credentials(authority: CertificateAuthority) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
@@ -130,14 +130,17 @@ class Ledger:
 
     async def wait_for_messages(self, count: int, timeout: float = 10) -> Sequence[Message]:
         """Wait until at least so many messages are in."""
-        async with asyncio.timeout(timeout), self._changed:
-            await self._changed.wait_for(lambda: len(self.messages) >= count)
+        await self.wait_until(lambda: len(self.messages) >= count, timeout)
         return self.messages
 
     async def wait_for_verb(self, verb: str, count: int = 1, timeout: float = 10) -> None:
         """Wait until a verb arrived at least so many times."""
+        await self.wait_until(lambda: self.verbs().count(verb) >= count, timeout)
+
+    async def wait_until(self, condition: Callable[[], bool], timeout: float = 10) -> None:
+        """Wait for a condition on what the peer saw."""
         async with asyncio.timeout(timeout), self._changed:
-            await self._changed.wait_for(lambda: self.verbs().count(verb) >= count)
+            await self._changed.wait_for(condition)
 
 
 def _append(file: Path, line: str) -> None:

@@ -139,10 +139,9 @@ class SMTPPeer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    @property
-    def open_connections(self) -> int:
-        """How many connections are open now."""
-        return len(self._writers)
+    async def wait_for_open_connections(self, count: int, timeout: float = 10) -> None:
+        """Wait until exactly so many connections are open."""
+        await self.ledger.wait_until(lambda: len(self._writers) == count, timeout)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.ledger.connections += 1

@@ -230,17 +230,11 @@ class Session:
         self._forget_transaction()
 
     async def _handshake(self) -> None:
-        plain = self._writer.transport
         try:
             await self._writer.start_tls(self._peer.tls_context)
         except (ssl.SSLError, OSError):
             self._ledger.failed_handshakes += 1
             raise Gone from None
-        if self._writer.transport is None:
-            # A client that goes away during the handshake: asyncio says nothing, up to Python 3.12.
-            self._writer._transport = plain
-            self._ledger.failed_handshakes += 1
-            raise Gone
         self._tls = True
 
     # Authentication (RFC 4954)
@@ -363,7 +357,7 @@ class Session:
         while (line := await self._reader.readuntil(b"\n")) != b".\r\n":
             if not lines:
                 await self._faulted(Step.BODY)
-            flaw = flaw or _flaw(line, eight_bit="SMTPUTF8" in self._parameters)
+            flaw = flaw or _flaw(line, eight_bit=self._parameters.get("BODY") == "8BITMIME")
             lines.append(line.removeprefix(b"."))
         return b"".join(lines), flaw
 

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from functools import cached_property
 
 from ...api.email import SecretKeyRef, SMTPTransport, TLSConfig
 from ...api.processor import NotificationProcessorSpec
@@ -69,7 +70,7 @@ class SMTPServer:
         host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
         return f"{host}:{self.port}"
 
-    @property
+    @cached_property
     def redactor(self) -> Redactor:
         """Hides the credentials in what the server says."""
         if self.credentials is None:

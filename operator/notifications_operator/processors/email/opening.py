@@ -168,9 +168,6 @@ async def _encrypt(client: SMTP, server: SMTPServer, timeouts: Timeouts) -> None
     async with _guarded(server, Phase.STARTTLS, timeouts.command + timeouts.tls):
         try:
             await client.starttls(server_hostname=server.server_name, timeout=timeouts.tls)
-            if not client.is_connected:
-                # asyncio does not say so: its start_tls() returns no transport.
-                raise ConnectionResetError
         except ssl.SSLError as error:
             raise _tls_failed(error, server) from error
         except SMTPTimeoutError as error:

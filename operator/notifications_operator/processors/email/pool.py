@@ -67,7 +67,6 @@ class SMTPPool:
         self._resting: deque[_Resting] = deque()
         self._expiry: asyncio.TimerHandle | None = None
         self._farewells: set[asyncio.Task[None]] = set()
-        self._closed = False
 
     async def verify(self) -> None:
         """Check that a connection can be had, and keep it.
@@ -97,7 +96,6 @@ class SMTPPool:
 
     async def close(self) -> None:
         """Say goodbye on all connections; no delivery may be under way."""
-        self._closed = True
         if self._expiry is not None:
             self._expiry.cancel()
         while self._resting:
@@ -121,7 +119,7 @@ class SMTPPool:
         """Keep a connection, unless it is closed or has done its share."""
         if not connection.usable:
             return
-        if self._closed or connection.messages >= self._max_messages:
+        if connection.messages >= self._max_messages:
             self._dismiss(connection)
             return
         now = time.monotonic()

@@ -179,14 +179,15 @@ class SMTPConnection:
             raise self._lost(Reason.CONNECT_FAILED, f"closed the connection at {phase}") from error
         except SMTPResponseException as error:
             raise self._out_of_step(phase, error.code, error.message) from error
+        if response.code == 354 if phase is Phase.DATA else 200 <= response.code <= 299:
+            return
         reply = self._reply(response)
         if reply.code == 421:
             # RFC 5321 section 3.8: the server closes, whatever it was asked.
             raise ConnectionLost(refusal(phase, reply))
         if reply.negative:
             raise refusal(phase, reply)
-        if not (reply.code == 354 if phase is Phase.DATA else reply.positive):
-            raise self._out_of_step(phase, response.code, response.message)
+        raise self._out_of_step(phase, response.code, response.message)
 
     async def _message(self, data: bytes) -> Receipt:
         """Send the message and hear what becomes of it.
@@ -194,12 +195,12 @@ class SMTPConnection:
         Until the end-of-data mark is handed over, the server cannot accept; after it, only an
         answer tells.
         """
-        stuffed = _stuffed(data)
-        last = max(0, len(stuffed) - BLOCK_SIZE)
+        octets = stuffed(data)
+        last = max(0, len(octets) - BLOCK_SIZE)
         try:
             for start in range(0, last, BLOCK_SIZE):
                 async with asyncio.timeout(self._timeouts.block):
-                    self._writer.write(stuffed[start : min(start + BLOCK_SIZE, last)])
+                    self._writer.write(octets[start : min(start + BLOCK_SIZE, last)])
                     await self._writer.drain()
             if not self.usable:
                 raise ConnectionResetError
@@ -209,7 +210,7 @@ class SMTPConnection:
             raise self._interrupted(
                 Reason.CONNECT_FAILED, "closed the connection within the message"
             ) from error
-        return await self._end(stuffed[last:])
+        return await self._end(octets[last:])
 
     async def _end(self, block: bytes) -> Receipt:
         """Send the last block, which carries the end-of-data mark."""
@@ -263,8 +264,11 @@ class SMTPConnection:
         )
 
 
-def _stuffed(data: bytes) -> bytes:
-    """Return what follows DATA: dots doubled, and the end-of-data mark (RFC 5321 4.5.2)."""
+def stuffed(data: bytes) -> bytes:
+    """Return what follows DATA: dots doubled, and the end-of-data mark (RFC 5321 4.5.2).
+
+    The message must end with a line end.
+    """
     if data.startswith(b"."):
         data = b"." + data
     return data.replace(b"\r\n.", b"\r\n..") + b".\r\n"
