@@ -32,16 +32,27 @@ def find_change(notification: Notification, ledger: Ledger) -> Change:
     """Compare a Notification with what was planned.
 
     Only a moved generation counts as an edit, and only a different digest as one that matters
-    (DESIGN section 2.3).
+    (DESIGN section 2.3). One that was postponed has no digest.
     """
     spec = notification.spec
     edited = notification.metadata.generation != notification.status.observed_generation
-    edited = edited and ledger.planned
+
+    def differs(planned: str | None, wanted: str) -> bool:
+        return ledger.planned and (planned is None or (edited and planned != wanted))
+
     return Change(
         first=not ledger.planned,
-        payload=edited and ledger.payload_digest != payload_digest(spec.payload),
-        recipients=edited and ledger.recipients_digest != recipients_digest(spec),
+        payload=differs(ledger.payload_digest, payload_digest(spec.payload)),
+        recipients=differs(ledger.recipients_digest, recipients_digest(spec)),
     )
+
+
+def postpone(ledger: Ledger, change: Change) -> None:
+    """Keep an edit in mind that cannot be planned yet, though its generation is observed."""
+    if change.payload:
+        ledger.payload_digest = None
+    if change.recipients:
+        ledger.recipients_digest = None
 
 
 def note_redeliver(notification: Notification, ledger: Ledger, now: datetime) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import islice, product
 
 from ..api.notification import Delivery, DeliveryState, Notification
 from ..api.processor import ProcessorReason
 from ..api.reasons import Reason
 from ..settings import Settings
-from .ledger import UNSENT, Ledger, taking_part
+from .ledger import ROW_LIMIT, UNSENT, Ledger, taking_part
 from .recipients import unknown_message
-from .rows import blame, end, is_unknown
+from .rows import blame, end, is_unknown, open_row
 from .snapshot import renew_outdated
 from .summary import Obstacle
 from .supervisor import Supervisor
@@ -50,7 +51,7 @@ class Deadlines:
             if expires is not None and now >= expires:
                 message = f"expiresAt {expires.isoformat()} passed before it was sent"
                 ledger.put(end(row, DeliveryState.FAILED, Reason.EXPIRED, message))
-            elif missing and self._missing_too_long(row.processor):
+            elif missing and self._may_come_for(row, now) <= timedelta():
                 message = self._supervisor.describe_missing(row.processor)
                 ledger.put(end(row, DeliveryState.FAILED, Reason.PROCESSOR_NOT_FOUND, message))
             elif now >= self._too_old_at(row):
@@ -79,17 +80,11 @@ class Deadlines:
         if not self.grace_over(notification, ledger, now):
             ledger.waiting = Obstacle(reason=Reason.UNKNOWN_ENTITIES, message=message)
             return
-        for name in taking_part(ledger):
-            for ref in waited_for:
-                row = Delivery(
-                    processor=name,
-                    recipient=ref,
-                    state=DeliveryState.PENDING,
-                    revision=ledger.revision,
-                    opened_time=now,
-                )
-                text = f"the catalog does not know {ref}"
-                ledger.put(end(row, DeliveryState.FAILED, Reason.UNKNOWN_ENTITIES, text))
+        room = ROW_LIMIT - len(ledger.rows)
+        for name, ref in islice(product(taking_part(ledger), waited_for), max(room, 0)):
+            row = open_row(name, ref, skip=None, revision=ledger.revision, now=now)
+            text = f"the catalog does not know {ref}"
+            ledger.put(end(row, DeliveryState.FAILED, Reason.UNKNOWN_ENTITIES, text))
 
     def grace_over(self, notification: Notification, ledger: Ledger, now: datetime) -> bool:
         """Return whether unknown refs have had their time."""
@@ -102,9 +97,18 @@ class Deadlines:
         start = begun or now or datetime.now(UTC)
         return start + timedelta(seconds=self._settings.catalog.unknown_grace)
 
-    def _missing_too_long(self, name: str) -> bool:
-        grace = self._settings.delivery.processor_grace
-        return self._supervisor.missing_seconds(name) >= grace
+    def may_come_back(self, name: str) -> bool:
+        """Return whether a processor has been missing for less than its grace."""
+        return self._supervisor.missing_seconds(name) < self._settings.delivery.processor_grace
+
+    def _may_come_for(self, row: Delivery, now: datetime) -> timedelta:
+        """Return for how long a row still waits for its processor, which is missing.
+
+        A processor may also be created after a Notification that names it.
+        """
+        age = (now - (row.opened_time or now)).total_seconds()
+        missing = min(self._supervisor.missing_seconds(row.processor), age)
+        return timedelta(seconds=self._settings.delivery.processor_grace - missing)
 
     def _too_old_at(self, row: Delivery) -> datetime:
         channel = self._supervisor.get(row.processor)
@@ -121,7 +125,6 @@ class Deadlines:
         for row in ledger.in_state(*UNSENT):
             deadlines.append(self._too_old_at(row))
             if self._supervisor.get(row.processor) is None:
-                missing = self._supervisor.missing_seconds(row.processor)
-                remaining = self._settings.delivery.processor_grace - missing
-                deadlines.append(datetime.now(UTC) + timedelta(seconds=remaining))
+                now = datetime.now(UTC)
+                deadlines.append(now + self._may_come_for(row, now))
         return min((item for item in deadlines if item is not None), default=None)

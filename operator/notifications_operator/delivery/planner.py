@@ -14,10 +14,10 @@ from ..catalog import Directory, Entity, Resolution
 from ..processors.base import Audience, OutboundNotification
 from ..processors.errors import Skip
 from ..settings import Settings
-from .changes import Change, find_change, forget_unknown, note_redeliver
+from .changes import Change, find_change, forget_unknown, note_redeliver, postpone
 from .deadlines import LONGEST_WAIT, Deadlines
 from .digest import payload_digest, recipients_digest
-from .ledger import ANY_RECIPIENT, ROW_LIMIT, UNSENT, Ledger, RowKey, Selection, taking_part
+from .ledger import ROW_LIMIT, UNSENT, Ledger, RowKey, Selection, taking_part
 from .limits import RecipientLimits
 from .recipients import (
     remarks,
@@ -28,7 +28,7 @@ from .recipients import (
     users_of,
 )
 from .rows import end
-from .snapshot import Wanted, merge
+from .snapshot import Wanted, late_processors, merge
 from .summary import Obstacle
 from .supervisor import Supervisor
 
@@ -103,7 +103,7 @@ class Planner:
     def _plan_rows(self, plan: _Plan) -> Obstacle | None:
         """Resolve, select and merge; return the verdict if the Notification ends here."""
         ledger, change = plan.ledger, plan.change
-        before = list(ledger.unresolved)
+        before, count_before = list(ledger.unresolved), ledger.unresolved_count
         if not (change.any or before or self._now_able(ledger)):
             return None
         resolution = resolve_recipients(plan.notification, plan.directory)
@@ -112,22 +112,26 @@ class Planner:
         ledger.unresolved_count = len(ledger.unresolved)
         if change.first or change.recipients:
             verdict = self._check_recipients(plan, resolution)
-            if verdict is not None or ledger.waiting is not None:
+            if verdict is not None:
                 return verdict
+            if ledger.waiting is not None:
+                postpone(ledger, change)
+                return None
         if change.any:
             self._select(plan)
-        newly_known = [ref for ref in before if ref not in ledger.unresolved]
-        if not (change.any or newly_known or self._now_able(ledger)):
+        news = _News(
+            known=[ref for ref in before if ref not in ledger.unresolved],
+            unnamed=ledger.unresolved_count < count_before != len(before),
+        )
+        if not (change.any or news.any or self._now_able(ledger)):
             return None
-        users = self._users(plan, resolution, newly_known)
+        wanted = self._wanted(plan, resolution, news)
+        count = len({*wanted.targets, *ledger.rows})
+        if count > ROW_LIMIT:
+            message = f"{count} deliveries; one Notification can have at most {ROW_LIMIT}"
+            return Obstacle(reason=Reason.TOO_LARGE, message=message)
         if change.first or change.payload:
             ledger.revision += 1
-        wanted = self._wanted(plan, users)
-        if len(wanted.targets) > ROW_LIMIT:
-            message = (
-                f"{len(wanted.targets)} deliveries; one Notification can have at most {ROW_LIMIT}"
-            )
-            return Obstacle(reason=Reason.TOO_LARGE, message=message)
         if change.any:
             ledger.payload_digest = payload_digest(plan.notification.spec.payload)
             ledger.recipients_digest = recipients_digest(plan.notification.spec)
@@ -161,7 +165,10 @@ class Planner:
     def _select(self, plan: _Plan) -> None:
         """Take the snapshot of processors."""
         spec, ledger = plan.notification.spec, plan.ledger
-        names = spec.processors or [item.name for item in self._supervisor.channels]
+        names = spec.processors or [
+            *(item.name for item in self._supervisor.channels),
+            *(name for name in taking_part(ledger) if self._deadlines.may_come_back(name)),
+        ]
         kept = {name: ledger.processors[name] for name in ledger.processors if name not in names}
         ledger.processors = {}
         for name in dict.fromkeys(names):
@@ -177,36 +184,25 @@ class Planner:
 
     def _now_able(self, ledger: Ledger) -> bool:
         """Return whether a processor that could not name its targets may be able to now."""
-        return any(
-            row.recipient == ANY_RECIPIENT
-            and row.state is DeliveryState.PENDING
-            and self._supervisor.get(row.processor) is not None
-            for row in ledger.rows.values()
-        )
+        return any(self._supervisor.get(name) is not None for name in late_processors(ledger))
 
-    def _users(
-        self, plan: _Plan, resolution: Resolution, newly_known: Sequence[str]
-    ) -> list[Entity]:
-        """Return the users to plan for: the snapshot's, unless the recipients were edited."""
-        if plan.change.first or plan.change.recipients:
-            plan.ledger.users = len(resolution.users)
-            return list(resolution.users)
-        known = users_of(plan.ledger.rows.values(), plan.directory)
-        users = known or list(resolution.users)
-        if newly_known:
-            present = {user.ref for user in users}
-            found = users_behind(newly_known, plan.notification, plan.directory)
-            added = [user for user in found if user.ref not in present]
-            plan.ledger.users += len(added)
-            users += added
-        return users
+    def _wanted(self, plan: _Plan, resolution: Resolution, news: _News) -> Wanted:
+        """Ask the processors for their targets: all of them, or those that could not say before.
 
-    def _wanted(self, plan: _Plan, users: Sequence[Entity]) -> Wanted:
+        The latter are asked about the recipients as they resolve now, because no row keeps whom
+        they were to reach.
+        """
         outbound = self.outbound(plan.notification, plan.ledger)
-        audience = Audience(users=users, broadcast=outbound.broadcast)
+        late = late_processors(plan.ledger)
+        users = self._users(plan, resolution, news)
         targets: dict[RowKey, Skip | None] = {}
         unable: dict[str, Skip] = {}
         for name in taking_part(plan.ledger):
+            if not (plan.change.any or news.any or name in late):
+                continue
+            audience = Audience(
+                users=resolution.users if name in late else users, broadcast=outbound.broadcast
+            )
             channel = self._supervisor.get(name)
             found = channel.targets(outbound, audience) if channel else None
             if found is None:
@@ -214,6 +210,24 @@ class Planner:
                 continue
             targets.update({(name, target.recipient): target.skip for target in found})
         return Wanted(targets=targets, unable=unable)
+
+    def _users(self, plan: _Plan, resolution: Resolution, news: _News) -> Sequence[Entity]:
+        """Return the users to plan for: the snapshot's, unless the recipients were edited."""
+        if plan.change.first or plan.change.recipients:
+            plan.ledger.users = len(resolution.users)
+            return resolution.users
+        users = users_of(plan.ledger.rows.values(), plan.directory) or list(resolution.users)
+        if not news.any:
+            return users
+        present = {user.ref for user in users}
+        found = (
+            resolution.users
+            if news.unnamed
+            else users_behind(news.known, plan.notification, plan.directory)
+        )
+        added = [user for user in found if user.ref not in present]
+        plan.ledger.users += len(added)
+        return users + added
 
     def _why_unable(self, name: str) -> Skip:
         channel = self._supervisor.get(name)
@@ -239,13 +253,27 @@ class _Plan:
     now: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class _News:
+    """Refs that the catalog has come to know; some may be unnamed, as the status is bounded."""
+
+    known: Sequence[str]
+    unnamed: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self.known) or self.unnamed
+
+
 def refusal(notification: Notification, change: Change, now: datetime) -> Obstacle | None:
     """Return why a Notification cannot be planned at all, if so."""
     spec = notification.spec
     if change.first and spec.expires_at is not None and spec.expires_at <= now:
         text = f"expiresAt {spec.expires_at.isoformat()} passed before anything was sent"
         return Obstacle(reason=Reason.EXPIRED, message=text)
-    size = len(json.dumps(spec.payload.metadata).encode())
+    metadata = json.dumps(spec.payload.metadata, ensure_ascii=False, separators=(",", ":"))
+    size = len(metadata.encode(errors="surrogatepass"))
     if size > METADATA_LIMIT:
         text = f"spec.payload.metadata has {size} bytes; at most {METADATA_LIMIT}"
         return Obstacle(reason=Reason.TOO_LARGE, message=text)

@@ -14,6 +14,10 @@ from .ledger import ANY_RECIPIENT, ENDED_PARTS, UNSENT, Ledger, RowKey
 from .rows import blame, end, open_row, reopen
 
 
+_LEFT_OUT = frozenset({Reason.CANCELLED, Reason.FILTERED})
+"""Reasons of rows that an edit left out, and another may take in again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
     """Rows that should be there, and processors that cannot name theirs yet, with the cause."""
@@ -22,70 +26,103 @@ class Wanted:
     unable: Mapping[str, Skip] = field(default_factory=dict)
 
 
+def late_processors(ledger: Ledger) -> set[str]:
+    """Return the processors that could not name their targets yet."""
+    return {
+        row.processor
+        for row in ledger.in_state(DeliveryState.PENDING)
+        if row.recipient == ANY_RECIPIENT
+    }
+
+
 def merge(ledger: Ledger, wanted: Wanted, change: Change, now: datetime) -> None:
     """Bring the rows in line with what is wanted.
 
     New recipients are added; after an edit of the payload every row is opened again; after an
-    edit of the recipients those that are gone and unsent are cancelled. A claimed row is never
-    touched: it is finished and recorded, and `renew_outdated` opens it again.
+    edit of the recipients those that are gone and unsent are cancelled. A processor that could not
+    say whom it reaches catches up with the edits it missed. A claimed row is never touched: it is
+    finished and recorded, and `renew_outdated` opens it again.
     """
+    late = late_processors(ledger) - set(wanted.unable)
     for key, skip in wanted.targets.items():
         row = ledger.rows.get(key)
-        if row is None or _opens_again(row, change):
+        recipients = change.recipients or key[0] in late
+        if row is None or _opens_again(row, ledger, change):
             ledger.put(open_row(*key, skip=skip, revision=ledger.revision, now=now))
-    _merge_unwanted(ledger, wanted, change, now)
-    _merge_unable(ledger, wanted, now)
+        elif recipients and row.reason == Reason.CANCELLED:
+            ledger.put(row.model_copy(update={"reason": None, "message": None}))
+    for row in list(ledger.rows.values()):
+        if row.key not in wanted.targets and row.recipient != ANY_RECIPIENT:
+            recipients = change.recipients or row.processor in late
+            able = row.processor not in wanted.unable
+            _merge_unwanted(ledger, row, change, removed=recipients and able)
+    _drop_placeholders(ledger, wanted, change)
+    _merge_unable(ledger, wanted, change, now)
 
 
 def renew_outdated(ledger: Ledger, now: datetime) -> None:
-    """Open rows again that were finished under a revision that is not the newest.
+    """Open rows again that are not of the newest revision: after an edit of the payload.
 
-    A row is outdated when it was claimed while the payload was edited.
+    Those that were claimed then are opened when they are recorded. Who was removed from the
+    recipients gets no update.
     """
-    for row in ledger.rows.values():
+    for row in list(ledger.rows.values()):
         selection = ledger.processors.get(row.processor)
         takes_part = selection is not None and selection.reason not in ENDED_PARTS
+        left_out = row.state is DeliveryState.SKIPPED or row.reason == Reason.CANCELLED
         finished = row.state is not DeliveryState.CLAIMED
-        if takes_part and finished and row.revision < ledger.revision and _was_reached(row):
+        if takes_part and finished and row.revision < ledger.revision and not left_out:
             ledger.put(reopen(row, revision=ledger.revision, now=now))
 
 
-def _opens_again(row: Delivery, change: Change) -> bool:
+def _opens_again(row: Delivery, ledger: Ledger, change: Change) -> bool:
     if row.state is DeliveryState.CLAIMED:
         return False
-    return change.payload or (change.recipients and row.reason == Reason.CANCELLED)
+    sent_already = row.state is DeliveryState.SENT and row.revision == ledger.revision
+    return change.payload or (row.reason in _LEFT_OUT and not sent_already)
 
 
-def _was_reached(row: Delivery) -> bool:
-    return row.state is not DeliveryState.SKIPPED
-
-
-def _merge_unwanted(ledger: Ledger, wanted: Wanted, change: Change, now: datetime) -> None:
-    if not change.any:
+def _merge_unwanted(ledger: Ledger, row: Delivery, change: Change, *, removed: bool) -> None:
+    """Deal with a row that is not a target."""
+    selection = ledger.processors.get(row.processor)
+    if not change.any and not removed:
         return
+    if selection is None or selection.reason in ENDED_PARTS:
+        if row.state in UNSENT:
+            message = (selection and selection.message) or "the processor is not selected"
+            ledger.put(end(row, DeliveryState.SKIPPED, Reason.FILTERED, message))
+    elif removed:
+        ledger.put(_removed(row))
+
+
+def _removed(row: Delivery) -> Delivery:
+    """Return the row of somebody who is no longer a recipient."""
+    match row.state:
+        case DeliveryState.SENT:
+            return blame(row, Reason.CANCELLED, "removed from the recipients after it was sent")
+        case DeliveryState.CLAIMED | DeliveryState.SKIPPED:
+            return row
+        case DeliveryState.FAILED | DeliveryState.UNKNOWN:
+            message = f"removed from the recipients; it was {row.state}: {row.reason}"
+            return end(row, DeliveryState.SKIPPED, Reason.CANCELLED, message)
+        case _:
+            message = "removed from the recipients before it was sent"
+            return end(row, DeliveryState.SKIPPED, Reason.CANCELLED, message)
+
+
+def _drop_placeholders(ledger: Ledger, wanted: Wanted, change: Change) -> None:
+    """Drop the rows of processors that can name their targets now, or take no part any more."""
     for row in list(ledger.rows.values()):
-        if row.key in wanted.targets or row.recipient == ANY_RECIPIENT:
-            continue
-        selection = ledger.processors.get(row.processor)
-        if selection is None or selection.reason in ENDED_PARTS:
-            if row.state in UNSENT:
-                message = (selection and selection.message) or "the processor is not selected"
-                ledger.put(end(row, DeliveryState.SKIPPED, Reason.FILTERED, message))
-        elif change.recipients:
-            if row.state in UNSENT:
-                message = "removed from the recipients before it was sent"
-                ledger.put(end(row, DeliveryState.SKIPPED, Reason.CANCELLED, message))
-        elif change.payload and _was_reached(row) and row.state is not DeliveryState.CLAIMED:
-            ledger.put(reopen(row, revision=ledger.revision, now=now))
+        waited = row.state is DeliveryState.PENDING or change.any
+        if row.recipient == ANY_RECIPIENT and row.processor not in wanted.unable and waited:
+            del ledger.rows[row.key]
 
 
-def _merge_unable(ledger: Ledger, wanted: Wanted, now: datetime) -> None:
-    """Keep one row for each processor that cannot name its targets, and drop it when it can."""
+def _merge_unable(ledger: Ledger, wanted: Wanted, change: Change, now: datetime) -> None:
+    """Keep one row for each processor that cannot name its targets."""
     for name, cause in wanted.unable.items():
-        key = (name, ANY_RECIPIENT)
-        if not ledger.rows_of(name):
-            ledger.put(open_row(*key, skip=None, revision=ledger.revision, now=now))
-        if key in ledger.rows and ledger.rows[key].state is DeliveryState.PENDING:
-            ledger.put(blame(ledger.rows[key], cause.reason, cause.message))
-    for name in {processor for processor, _ in wanted.targets}:
-        ledger.rows.pop((name, ANY_RECIPIENT), None)
+        row = ledger.rows.get((name, ANY_RECIPIENT))
+        if change.recipients or (change.any and row) or not ledger.rows_of(name):
+            row = open_row(name, ANY_RECIPIENT, skip=None, revision=ledger.revision, now=now)
+        if row is not None and row.state is DeliveryState.PENDING:
+            ledger.put(blame(row, cause.reason, cause.message))

@@ -33,6 +33,9 @@ _STATE_COUNTER = {
 }
 
 
+_AT_REST = (DeliveryState.SENT, DeliveryState.SKIPPED)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Obstacle:
     """Why a Notification waits, or why it ended without deliveries."""
@@ -104,7 +107,8 @@ def judge(progress: Progress) -> Verdict:
     counts = count(progress.rows)
     open_rows = counts["pending"] + counts["retrying"]
     settled = progress.planned and not open_rows and progress.waiting is None
-    complete = progress.verdict is not None or settled
+    under_way = any(row.state is DeliveryState.CLAIMED for row in progress.rows)
+    complete = settled or (progress.verdict is not None and not under_way)
     state = _final_state(progress, counts) if complete else _current_state(progress)
     total = len(progress.rows) - counts["skipped"]
     obstacle = progress.verdict or progress.waiting
@@ -207,7 +211,7 @@ def _describe(counts: Counter[str], rows: Sequence[Delivery]) -> str:
     ]
     text = ", ".join(parts) or "nothing to send"
     worst = next((row for row in rows if row.state is DeliveryState.FAILED), None) or next(
-        (row for row in rows if row.reason and row.state is not DeliveryState.SKIPPED), None
+        (row for row in rows if row.reason and row.state not in _AT_REST), None
     )
     if worst is not None and worst.message:
         text += f"; {worst.processor} to {worst.recipient}: {worst.reason}: {worst.message}"

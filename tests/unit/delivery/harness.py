@@ -380,7 +380,7 @@ class World:
         """Start another process that is ready to deliver."""
         self.run_process(holder=holder)
         self.engine.use_definitions(fit=True)
-        self.engine.use_directory(catalog or directory(CATALOG))
+        self.engine.use_directory(directory(CATALOG) if catalog is None else catalog)
 
     async def close(self) -> None:
         """Let everything go on, and stop."""
@@ -420,7 +420,7 @@ async def world(
     options = {"delivery": {"shutdown_grace": 5}, **settings}
     made.run_process(**options)
     made.engine.use_definitions(fit=fit)
-    made.engine.use_directory(catalog or directory(CATALOG))
+    made.engine.use_directory(directory(CATALOG) if catalog is None else catalog)
     try:
         await made.until(
             lambda: all(

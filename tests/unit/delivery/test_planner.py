@@ -1,0 +1,499 @@
+"""The first plan: whom a Notification reaches, through which processors, and what it waits for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from notifications_operator.api.conditions import ConditionType, find_condition
+from notifications_operator.api.reasons import Reason
+from notifications_operator.delivery.deadlines import LONGEST_WAIT
+from notifications_operator.processors.errors import InvalidProcessorConfig, Skip
+from tests.unit.delivery.builders import (
+    ADA,
+    BOB,
+    CATALOG,
+    EVE,
+    NOW,
+    directory,
+    seconds,
+    users_yaml,
+)
+from tests.unit.delivery.harness import Script
+from tests.unit.delivery.planning import Desk, desk
+
+NOBODY = directory()
+GRACE = seconds(3600)
+
+
+def resolved(d: Desk) -> tuple[str, str]:
+    found = find_condition(d.status.conditions, ConditionType.RECIPIENTS_RESOLVED)
+    assert found is not None
+    return found.status, found.reason
+
+
+async def test_first_plan_of_a_group_with_two_processors() -> None:
+    async with desk("email", "slack") as d:
+        d.write(to="group:default/platform")
+        d.plan()
+        assert d.table == [
+            ("email", "ada", "Pending"),
+            ("email", "bob", "Pending"),
+            ("slack", "ada", "Pending"),
+            ("slack", "bob", "Pending"),
+        ]
+        assert d.status.revision == 1
+        assert d.status.origin == "namespace:team"
+        assert d.status.recipients is not None
+        assert d.status.recipients.users == 2
+        assert resolved(d) == ("True", "Resolved")
+        assert {row.revision for row in d.rows} == {1}
+        assert {row.opened_time for row in d.rows} == {NOW}
+
+
+async def test_planning_again_changes_nothing() -> None:
+    async with desk("email") as d:
+        d.write(to="group:default/platform")
+        d.plan()
+        before = d.status
+        d.now += seconds(600)
+        d.plan()
+        assert d.status == before
+
+
+async def test_broadcast_reaches_every_user_of_the_catalog() -> None:
+    async with desk("email") as d:
+        d.write(to=None)
+        d.plan()
+        assert d.brief == dict.fromkeys(["ada", "bob", "eve"], "Pending")
+
+
+async def test_processor_may_name_its_own_targets() -> None:
+    script = Script(only=["ops@example.com", "ops@example.com"])
+    async with desk("email", scripts={"email": script}) as d:
+        d.write()
+        d.plan()
+        assert d.table == [("email", "ops@example.com", "Pending")]
+
+
+async def test_target_that_is_skipped_is_skipped_from_the_start() -> None:
+    script = Script(skips={BOB: Skip(reason=Reason.NO_ADDRESS, message="has no address")})
+    async with desk("email", scripts={"email": script}) as d:
+        d.write(to=[ADA, BOB])
+        d.plan()
+        assert d.brief == {"ada": "Pending", "bob": "Skipped"}
+        assert d.rows[1].reason == Reason.NO_ADDRESS
+
+
+async def test_empty_group_is_no_recipients() -> None:
+    async with desk("email") as d:
+        d.write(to="group:default/empty")
+        d.plan()
+        assert d.status.state == "NoRecipients"
+
+
+@pytest.mark.parametrize(
+    ("severity", "topic", "filters", "excluded"),
+    [
+        ("low", None, {"minSeverity": "normal"}, True),
+        ("normal", None, {"minSeverity": "normal"}, False),
+        ("normal", "a", {"includedTopics": ["b"]}, True),
+        ("normal", "a", {"excludedTopics": ["a"]}, True),
+        ("normal", "b", {"excludedTopics": ["a"]}, False),
+    ],
+)
+async def test_filter_leaves_a_processor_out(
+    severity: str, topic: str | None, filters: dict[str, object], excluded: bool
+) -> None:
+    async with desk("email", scripts={"slack": Script()}) as d:
+        await d.offer_processor("slack", filter=filters)
+        d.write(payload={"severity": severity, **({"topic": topic} if topic else {})})
+        d.plan()
+        assert {row.processor for row in d.rows} == ({"email"} if excluded else {"email", "slack"})
+        summary = {item.name: item for item in d.status.processors}["slack"]
+        assert (summary.reason == "Filtered") is excluded
+        assert summary.total == (0 if excluded else 1)
+
+
+async def test_processors_decorate_in_their_order() -> None:
+    scripts = {name: Script(suffix=f" {name}") for name in ("one", "two", "out")}
+    async with desk(scripts=scripts) as d:
+        await d.offer_processor("one", order=2)
+        await d.offer_processor("two", order=1)
+        await d.offer_processor("out", order=0, filter={"minSeverity": "critical"})
+        d.write(title="Hello")
+        ledger = d.plan()
+        outbound = d.planner.outbound(d.notification, ledger)
+        assert outbound.payload.title == "Hello two one"
+        assert [item.name for item in d.status.processors] == ["out", "two", "one"]
+
+
+async def test_named_processors_only() -> None:
+    async with desk("email", "slack") as d:
+        d.write(processors=["slack"])
+        d.plan()
+        assert d.table == [("slack", "ada", "Pending")]
+
+
+async def test_named_processor_that_is_missing_has_a_placeholder_until_it_comes() -> None:
+    async with desk("slack", scripts={"email": Script()}) as d:
+        d.write(processors=["email"])
+        d.plan()
+        (row,) = d.rows
+        assert (row.recipient, row.reason) == ("*", "ProcessorNotFound")
+        assert "there: slack" in (row.message or "")
+        await d.offer_processor("email")
+        d.plan()
+        assert d.table == [("email", "ada", "Pending")]
+
+
+async def test_named_processor_that_stays_missing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with desk("slack") as d:
+        monkeypatch.setattr(d.supervisor, "missing_seconds", lambda name: 86_400.0)
+        d.write(processors=["email", "slack"])
+        d.plan()
+        assert d.brief == {"*": "Pending", "ada": "Pending"}, "it may be created just after"
+        assert d.deadline == NOW + seconds(300)
+        d.now += seconds(299)
+        d.plan()
+        assert d.brief["*"] == "Pending"
+        d.now += seconds(1)
+        d.plan()
+        assert d.brief == {"*": "Failed", "ada": "Pending"}
+        assert [row.reason for row in d.rows if row.recipient == "*"] == ["ProcessorNotFound"]
+
+
+async def test_deleted_processor_has_its_grace_from_its_deletion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with desk("email") as d:
+        d.write()
+        d.plan()
+        d.now += seconds(1000)
+        d.withdraw_processor()
+        monkeypatch.setattr(d.supervisor, "missing_seconds", lambda name: 299.0)
+        d.plan()
+        assert d.brief == {"ada": "Pending"}
+        monkeypatch.setattr(d.supervisor, "missing_seconds", lambda name: 300.0)
+        d.plan()
+        assert d.brief == {"ada": "Failed"}
+
+
+async def test_processor_that_cannot_be_made_has_a_placeholder_that_says_why() -> None:
+    script = Script(create_error=InvalidProcessorConfig("spec.config.url is missing"))
+    async with desk("email", scripts={"email": script}) as d:
+        d.write()
+        d.plan()
+        (row,) = d.rows
+        assert (row.recipient, row.reason) == ("*", "InvalidConfig")
+        assert "spec.config.url is missing" in (row.message or "")
+
+
+async def test_processor_that_comes_to_name_nobody_is_not_waited_for() -> None:
+    async with desk("slack", scripts={"email": Script(only=[])}) as d:
+        d.write(processors=["email", "slack"])
+        d.plan()
+        assert ("email", "*", "Pending") in d.table
+        await d.offer_processor("email")
+        d.plan()
+        assert d.table == [("slack", "ada", "Pending")]
+
+
+async def test_without_processors_it_waits_and_goes() -> None:
+    async with desk(scripts={"email": Script()}) as d:
+        d.write()
+        d.plan()
+        assert (d.status.state, d.status.reason) == ("Pending", "ProcessorNotFound")
+        assert d.status.revision == 0
+        await d.offer_processor("email")
+        d.plan()
+        assert d.brief == {"ada": "Pending"}
+
+
+async def test_without_processors_for_too_long_it_fails() -> None:
+    async with desk() as d:
+        d.write()
+        d.plan()
+        assert d.deadline == NOW + LONGEST_WAIT
+        d.now += LONGEST_WAIT
+        d.plan()
+        assert (d.status.state, d.status.reason) == ("Failed", "ProcessorNotFound")
+
+
+async def test_later_processor_gets_nothing_old() -> None:
+    async with desk("email", scripts={"slack": Script()}) as d:
+        d.write()
+        d.plan()
+        await d.offer_processor("slack")
+        d.plan()
+        assert {row.processor for row in d.rows} == {"email"}
+
+
+async def test_unknown_refs_alone_wait_and_go() -> None:
+    async with desk("email", catalog=NOBODY) as d:
+        d.write(to=[ADA, "group:default/platform"])
+        d.plan()
+        assert (d.status.state, d.status.reason) == ("Pending", "UnknownEntities")
+        assert resolved(d) == ("False", "UnknownEntities")
+        assert d.status.recipients is not None
+        assert d.status.recipients.unresolved is not None
+        assert d.status.recipients.unresolved.refs == [ADA, "group:default/platform"]
+        d.directory = directory(CATALOG)
+        d.plan()
+        assert d.brief == {"ada": "Pending", "bob": "Pending"}
+        assert resolved(d) == ("True", "Resolved")
+
+
+async def test_unknown_refs_alone_fail_after_the_grace() -> None:
+    async with desk("email", catalog=NOBODY) as d:
+        d.write(to=[ADA])
+        d.plan()
+        assert d.deadline == NOW + GRACE
+        d.now += GRACE
+        d.plan()
+        assert (d.status.state, d.status.reason) == ("Failed", "UnknownEntities")
+        (row,) = d.rows
+        assert (row.recipient, row.reason) == (ADA, "UnknownEntities")
+        assert ADA in (row.message or "")
+
+
+async def test_partly_unknown_goes_and_waits_for_the_rest() -> None:
+    async with desk("email") as d:
+        d.write(to=[ADA, "user:default/zoe", "user:default/yan"])
+        d.plan()
+        assert d.brief == {"ada": "Pending"}
+        assert resolved(d) == ("False", "UnknownEntities")
+        d.set_rows(ada="Sent")
+        d.plan()
+        assert d.status.state == "Delivering", "it is not complete"
+        d.directory = directory(CATALOG, users_yaml(["zoe"]))
+        d.plan()
+        assert d.brief == {"ada": "Sent", "zoe": "Pending"}
+        d.set_rows(zoe="Sent")
+        d.now += GRACE
+        d.plan()
+        assert d.brief == {"ada": "Sent", "zoe": "Sent", "yan": "Failed"}
+        assert d.status.state == "PartiallyDelivered"
+        assert d.status.reason == "UnknownEntities"
+
+
+async def test_user_who_joins_later_gets_nothing_old() -> None:
+    async with desk("email") as d:
+        d.write(to=["group:default/platform", "user:default/zoe"])
+        d.plan()
+        joined = users_yaml(["new"]).replace("{profile", "{memberOf: [platform], profile")
+        d.directory = directory(CATALOG, users_yaml(["zoe"]), joined)
+        d.plan()
+        assert sorted(d.brief) == ["ada", "bob", "zoe"]
+
+
+async def test_what_was_resolved_once_stays_resolved() -> None:
+    async with desk("email") as d:
+        d.write(to=[ADA, BOB])
+        d.plan()
+        d.directory = NOBODY
+        d.plan()
+        assert d.brief == {"ada": "Pending", "bob": "Pending"}
+        assert resolved(d) == ("True", "Resolved")
+
+
+async def test_more_unknown_refs_than_are_named_are_all_waited_for() -> None:
+    names = [f"u{number:03}" for number in range(150)]
+    async with desk("email", catalog=NOBODY) as d:
+        d.write(to=[f"user:default/{name}" for name in names])
+        d.plan()
+        assert d.status.recipients is not None
+        assert d.status.recipients.unresolved is not None
+        assert d.status.recipients.unresolved.count == 150
+        assert len(d.status.recipients.unresolved.refs) == 100
+        d.directory = directory(users_yaml(names[:1]))
+        d.plan()
+        assert list(d.brief) == names[:1]
+        d.directory = directory(users_yaml(names))
+        d.plan()
+        assert sorted(d.brief) == names
+
+
+async def test_more_unknown_refs_than_are_named_are_sent_when_unnamed_ones_appear() -> None:
+    names = [f"u{number:03}" for number in range(150)]
+    async with desk("email", catalog=directory(users_yaml(["ada"]))) as d:
+        d.write(to=[ADA, *[f"user:default/{name}" for name in names]])
+        d.plan()
+        d.directory = directory(users_yaml(["ada", names[149]]))
+        d.plan()
+        assert sorted(d.brief) == ["ada", names[149]]
+
+
+async def test_unknown_refs_that_are_given_up_fit_into_the_ledger() -> None:
+    names = [f"u{number:04}" for number in range(900)]
+    async with desk("email", "slack") as d:
+        d.write(to=[ADA, *[f"user:default/{name}" for name in names]])
+        d.plan()
+        d.now += GRACE
+        d.plan()
+        assert len(d.rows) <= 1000, "as many as the definition allows"
+        d.set_rows(ada="Sent")
+        d.plan()
+        assert d.status.state == "PartiallyDelivered"
+
+
+async def test_broadcast_waits_for_a_first_user() -> None:
+    async with desk("email", catalog=NOBODY) as d:
+        d.write(to=None)
+        d.plan()
+        assert (d.status.state, d.status.reason) == ("Pending", "CatalogEmpty")
+        assert resolved(d) == ("False", "CatalogEmpty")
+        d.directory = directory(CATALOG)
+        d.plan()
+        assert len(d.rows) == 3
+
+
+async def test_broadcast_to_an_empty_catalog_fails_in_the_end() -> None:
+    async with desk("email", catalog=NOBODY) as d:
+        d.write(to=None)
+        d.plan()
+        d.now += LONGEST_WAIT
+        d.plan()
+        assert (d.status.state, d.status.reason) == ("Failed", "UnknownEntities")
+
+
+@pytest.mark.parametrize(
+    ("limits", "allowed"),
+    [
+        ({"max_recipients": 2}, True),
+        ({"max_recipients": 1}, False),
+        ({"recipients_per_hour": 1}, False),
+        ({"max_recipients": 1, "namespaces": {"team": {"max_recipients": 5}}}, True),
+        ({"namespaces": {"team": {"max_recipients": 0}}}, False),
+        ({"namespaces": {"other": {"max_recipients": 0}}}, True),
+    ],
+)
+async def test_limits_are_checked_after_resolution(
+    limits: dict[str, object], allowed: bool
+) -> None:
+    async with desk("email", limits=limits) as d:
+        d.write(to="group:default/platform")
+        d.plan()
+        if allowed:
+            assert len(d.rows) == 2
+            return
+        assert (d.status.state, d.status.reason) == ("Failed", "PolicyDenied")
+        assert resolved(d) == ("False", "PolicyDenied")
+        assert d.rows == []
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ("x" * 65_500, True),
+        ("x" * 65_600, False),
+        ("é" * 32_700, True),
+        ("é" * 32_800, False),
+    ],
+    ids=["ascii", "ascii too long", "utf-8", "utf-8 too long"],
+)
+async def test_metadata_is_bounded_in_bytes(value: str, fits: bool) -> None:
+    async with desk("email") as d:
+        d.write(payload={"metadata": {"a": value}})
+        d.plan()
+        if fits:
+            assert d.brief == {"ada": "Pending"}
+        else:
+            assert (d.status.state, d.status.reason) == ("Failed", "TooLarge")
+            assert "spec.payload.metadata" in str(d.status.conditions)
+
+
+async def test_more_rows_than_the_ledger_holds_is_too_large() -> None:
+    names = [f"u{number:04}" for number in range(1001)]
+    async with desk("email", catalog=directory(users_yaml(names))) as d:
+        d.write(to=None)
+        d.plan()
+        assert (d.status.state, d.status.reason) == ("Failed", "TooLarge")
+        assert "1001" in str(d.status.conditions)
+        d.write(to=["user:default/u0001"])
+        d.plan()
+        assert d.brief == {"u0001": "Pending"}
+        assert d.status.revision == 1, "nothing was sent before"
+
+
+async def test_created_after_it_expired_sends_nothing() -> None:
+    async with desk("email") as d:
+        d.write(expiresAt="2030-01-31T12:00:00Z")
+        d.plan()
+        assert (d.status.state, d.status.reason) == ("Expired", "Expired")
+        assert d.rows == []
+        assert d.notification.finished
+
+
+async def test_what_is_not_sent_by_its_expiry_fails() -> None:
+    async with desk("email") as d:
+        d.write(to=[ADA, BOB, EVE], expiresAt="2030-01-31T12:00:10Z")
+        d.plan()
+        assert d.deadline == NOW + seconds(10)
+        d.set_rows(ada="Sent", bob="Retrying")
+        d.now += seconds(9)
+        d.plan()
+        assert d.brief == {"ada": "Sent", "bob": "Retrying", "eve": "Pending"}
+        d.now += seconds(1)
+        d.plan()
+        assert d.brief == {"ada": "Sent", "bob": "Failed", "eve": "Failed"}
+        assert {row.reason for row in d.rows[1:]} == {"Expired"}
+        assert d.status.state == "PartiallyDelivered"
+
+
+@pytest.mark.parametrize("catalog", [NOBODY, directory(CATALOG)], ids=["unknown", "no processor"])
+async def test_expiry_ends_a_wait(catalog: object) -> None:
+    processors = ["email"] if catalog is NOBODY else []
+    async with desk(*processors, catalog=catalog) as d:
+        d.write(expiresAt="2030-01-31T12:00:10Z")
+        d.plan()
+        assert d.status.state == "Pending"
+        d.now += seconds(10)
+        d.plan()
+        assert d.status.state == "Expired"
+        assert d.notification.finished
+
+
+async def test_pending_row_that_is_too_old_fails() -> None:
+    async with desk(scripts={"email": Script()}) as d:
+        await d.offer_processor("email", retry={"maxAge": "1h"})
+        d.write()
+        d.plan()
+        assert d.deadline == NOW + timedelta(hours=1)
+        d.now += timedelta(hours=1)
+        d.plan()
+        assert d.brief == {"ada": "Failed"}
+
+
+@pytest.mark.parametrize(
+    ("namespace", "origin", "cluster", "expected"),
+    [
+        ("team", None, None, "namespace:team"),
+        ("team", None, "eu-1", "namespace:eu-1/team"),
+        ("team", "plugin:fake", None, "namespace:team"),
+        ("gateway", "plugin:scaffolder", None, "plugin:scaffolder"),
+        ("gateway", "plugin:scaffolder", "eu-1", "plugin:scaffolder"),
+        ("gateway", None, None, "namespace:gateway"),
+    ],
+)
+async def test_origin_is_believed_where_it_is_trusted(
+    namespace: str, origin: str | None, cluster: str | None, expected: str
+) -> None:
+    async with desk(
+        "email", cluster_name=cluster, origins={"trusted_namespaces": ["gateway"]}
+    ) as d:
+        d.write(namespace=namespace, **({"origin": origin} if origin else {}))
+        ledger = d.plan()
+        assert d.status.origin == expected
+        assert d.planner.outbound(d.notification, ledger).origin == expected
+
+
+async def test_suspended_from_the_start_is_not_even_resolved() -> None:
+    async with desk("email") as d:
+        d.write(suspend=True)
+        d.plan()
+        assert (d.status.state, d.status.revision, d.rows) == ("Suspended", 0, [])
+        d.write(suspend=False)
+        d.plan()
+        assert d.brief == {"ada": "Pending"}
