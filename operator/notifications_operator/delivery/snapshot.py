@@ -13,7 +13,6 @@ from .changes import Change
 from .ledger import ANY_RECIPIENT, ENDED_PARTS, UNSENT, Ledger, RowKey
 from .rows import blame, end, open_row, reopen
 
-
 _LEFT_OUT = frozenset({Reason.CANCELLED, Reason.FILTERED})
 """Reasons of rows that an edit left out, and another may take in again."""
 
