@@ -156,7 +156,9 @@ HOSTILE = [
 async def test_hostile_values_in_every_field_arrive_as_one_mail(
     authority: CertificateAuthority, value: str
 ) -> None:
-    fields = dict.fromkeys(("title", "description", "link", "topic", "scope", "icon"), value)
+    fields: dict[str, Any] = dict.fromkeys(
+        ("title", "description", "link", "topic", "scope", "icon"), value
+    )
     item = notification(origin=value, **fields)
     async with server(authority) as peer:
         mail_processor = processor(peer.port, authority.pem)

@@ -35,7 +35,7 @@ from tests.support.smtp import (
 
 SHORT = 0.5
 STARTTLS, IMPLICIT = TLSMode.STARTTLS, TLSMode.IMPLICIT
-SECURE = {"secure": True}
+SECURE: dict[str, Any] = {"secure": True}
 REQUIRED = {"requireTls": True}
 
 

@@ -196,8 +196,9 @@ def test_which_secrets_are_needed() -> None:
 @pytest.mark.parametrize("field", ["sender", "replyTo"])
 @pytest.mark.parametrize("value", ["double..dot@x.example", "Name <jäne@x.example>"])
 def test_our_own_addresses_name_their_field(field: str, value: str) -> None:
+    fields: dict[str, Any] = {field: value}
     with pytest.raises(InvalidProcessorConfig, match=rf"spec\.email\.{field}: .* is invalid"):
-        EmailProcessor.create(context(spec(**{field: value})))
+        EmailProcessor.create(context(spec(**fields)))
 
 
 def test_a_program_that_is_not_listed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -144,7 +145,8 @@ def test_a_subject_is_never_empty(title: str) -> None:
 @pytest.mark.parametrize("field", ["title", "description", "topic", "scope", "link", "icon"])
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: ascii(value)[:30])
 def test_hostile_values_stay_text(field: str, value: str) -> None:
-    assert_harmless(render(notification(**{field: value}), BASE))
+    fields: dict[str, Any] = {field: value}
+    assert_harmless(render(notification(**fields), BASE))
 
 
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: ascii(value)[:30])
@@ -154,5 +156,5 @@ def test_a_hostile_origin_stays_text(value: str) -> None:
 
 @settings(max_examples=50)
 @given(st.fixed_dictionaries({name: st.text(max_size=60) for name in ("title", "topic", "link")}))
-def test_any_text_stays_text(values: dict[str, str]) -> None:
+def test_any_text_stays_text(values: dict[str, Any]) -> None:
     assert_harmless(render(notification(description=values["title"], **values), BASE))
