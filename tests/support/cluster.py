@@ -140,6 +140,7 @@ class MemoryCluster:
         body = self._find(key)
         before = _json(body)
         change(body)
+        body = self.definitions[plural].admit(body)
         if body["spec"] != before["spec"]:
             body["metadata"]["generation"] += 1
         body["status"] = before.get("status") or {}

@@ -176,6 +176,7 @@ class Engine:
     def _start(self, notification: Notification, status: dict[str, Any]) -> None:
         uid = notification.metadata.uid
         self._reaper.forget(uid)
+        self._note_recipients(notification)
         runner = Runner(notification, status, self._services)
         self._runners[uid] = runner
         task = asyncio.create_task(runner.run(), name=notification.key)
@@ -206,11 +207,14 @@ class Engine:
 
     def _settle(self, notification: Notification) -> None:
         """Note what a finished Notification still matters for: limits and its TTL."""
+        self._note_recipients(notification)
+        self._reaper.schedule(notification)
+
+    def _note_recipients(self, notification: Notification) -> None:
         metadata, status = notification.metadata, notification.status
         if status.recipients is not None and status.start_time is not None:
             users = status.recipients.users
             self._limits.note(metadata.namespace, metadata.uid, users, status.start_time)
-        self._reaper.schedule(notification)
 
     def _refuse(self, metadata: ObjectMeta, body: dict[str, Any], error: ValidationError) -> None:
         """Deal with a Notification that cannot be read.

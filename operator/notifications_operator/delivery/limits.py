@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import datetime, timedelta
 
 from ..settings import NamespaceLimitSettings
@@ -19,7 +18,7 @@ class RecipientLimits:
 
     def __init__(self, settings: NamespaceLimitSettings) -> None:
         self._settings = settings
-        self._recent: dict[str, deque[tuple[datetime, str, int]]] = {}
+        self._recent: dict[str, dict[str, tuple[datetime, int]]] = {}
 
     def check(self, namespace: str, uid: str, users: int, now: datetime) -> str | None:
         """Return why so many users are too many, or ``None`` if they are not."""
@@ -29,7 +28,7 @@ class RecipientLimits:
         hourly = self._bound(namespace, "recipients_per_hour")
         if hourly is None:
             return None
-        others = sum(n for _, owner, n in self._within_hour(namespace, now) if owner != uid)
+        others = self._others(namespace, uid, now)
         if others + users > hourly:
             return (
                 f"resolves to {users} users; limits.recipientsPerHour allows {hourly} in "
@@ -38,18 +37,23 @@ class RecipientLimits:
         return None
 
     def note(self, namespace: str, uid: str, users: int, moment: datetime) -> None:
-        """Remember that a Notification reached users."""
+        """Remember that a Notification reaches users.
+
+        One that is edited counts once, with the most users it had within the hour.
+        """
         if self._bound(namespace, "recipients_per_hour") is None:
             return
-        recent = self._recent.setdefault(namespace, deque())
-        if all(owner != uid for _, owner, _ in recent):
-            recent.append((moment, uid, users))
+        recent = self._recent.setdefault(namespace, {})
+        latest, most = recent.get(uid, (moment, 0))
+        if users > most:
+            recent[uid] = (max(moment, latest), users)
 
-    def _within_hour(self, namespace: str, now: datetime) -> list[tuple[datetime, str, int]]:
-        recent = self._recent.get(namespace, deque())
-        kept = [item for item in recent if item[0] > now - HOUR]
-        self._recent[namespace] = deque(kept)
-        return kept
+    def _others(self, namespace: str, uid: str, now: datetime) -> int:
+        """Return how many users the other Notifications of a namespace had within the hour."""
+        recent = self._recent.get(namespace, {})
+        kept = {owner: item for owner, item in recent.items() if item[0] > now - HOUR}
+        self._recent[namespace] = kept
+        return sum(users for owner, (_, users) in kept.items() if owner != uid)
 
     def _bound(self, namespace: str, name: str) -> int | None:
         own = self._settings.namespaces.get(namespace)

@@ -315,7 +315,10 @@ class World:
         ]
 
     async def until(self, condition: Callable[[], bool], what: str = "the condition") -> None:
-        """Wait until something holds; every change and request is a cause to look."""
+        """Wait until something holds.
+
+        Every change and request is a cause to look, and so is a moment without any.
+        """
         sources = [self.cluster.changed, *(script.changed for script in self.scripts.values())]
         try:
             async with asyncio.timeout(TIMEOUT):
@@ -324,7 +327,7 @@ class World:
                         source.clear()
                     waits = [asyncio.ensure_future(source.wait()) for source in sources]
                     try:
-                        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                        await asyncio.wait(waits, timeout=0.02, return_when=asyncio.FIRST_COMPLETED)
                     finally:
                         for wait in waits:
                             wait.cancel()

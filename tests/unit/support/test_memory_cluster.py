@@ -104,6 +104,10 @@ async def test_only_a_changed_spec_moves_the_generation() -> None:
         NOTIFICATIONS, "team", "n", lambda item: item["metadata"].update(labels={"a": "b"})
     )
     assert labelled["metadata"]["generation"] == 1
+    reapplied = cluster.edit(
+        NOTIFICATIONS, "team", "n", lambda item: item.update(spec=MANIFEST["spec"])
+    )
+    assert reapplied == labelled, "defaults are set before the comparison"
     edited = cluster.edit(
         NOTIFICATIONS, "team", "n", lambda item: item["spec"]["payload"].update(title="Other")
     )
