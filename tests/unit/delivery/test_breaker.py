@@ -1,0 +1,34 @@
+"""Pauses after failures of a whole processor."""
+
+from __future__ import annotations
+
+import pytest
+
+from notifications_operator.api.reasons import Reason
+from notifications_operator.delivery.breaker import Breaker
+
+
+@pytest.mark.parametrize(
+    ("reason", "pauses"),
+    [
+        (Reason.CONNECT_FAILED, [2, 4, 8, 16, 32, 64, 120, 120]),
+        (Reason.TLS_FAILED, [2, 4, 8]),
+        (Reason.AUTH_FAILED, [30, 60, 120, 240, 480, 900, 900]),
+    ],
+)
+def test_pauses_double_up_to_their_bound(reason: Reason, pauses: list[float]) -> None:
+    breaker = Breaker()
+    assert [breaker.trip(reason) for _ in pauses] == pauses
+
+
+def test_success_forgets() -> None:
+    breaker = Breaker()
+    for _ in range(5):
+        breaker.trip(Reason.CONNECT_FAILED)
+    breaker.reset()
+    assert breaker.trip(Reason.CONNECT_FAILED) == 2
+
+
+def test_long_outage_does_not_overflow() -> None:
+    breaker = Breaker(failures=10_000)
+    assert breaker.trip(Reason.AUTH_FAILED) == 900
