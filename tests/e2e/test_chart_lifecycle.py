@@ -30,9 +30,20 @@ NAMESPACE = "lifecycle"
 
 
 @pytest.fixture(scope="module")
-def bare_cluster(worker_id: str) -> Iterator[Cluster]:
-    """A control plane of this module's own: removing the definitions would hurt other tests."""
+def used_cluster(worker_id: str) -> Iterator[Cluster]:
+    """A control plane whose definitions come with the first release, and stay."""
     cluster = up(f"lifecycle-{worker_id}-{os.getpid()}", source=Source.LOCAL)
+    yield cluster
+    cluster.down()
+
+
+@pytest.fixture
+def new_cluster(worker_id: str) -> Iterator[Cluster]:
+    """A control plane that never had the definitions.
+
+    Deleting them instead sometimes hangs: the API server waits for its own caches.
+    """
+    cluster = up(f"lifecycle-new-{worker_id}-{os.getpid()}", source=Source.LOCAL)
     yield cluster
     cluster.down()
 
@@ -60,18 +71,32 @@ class Release:
 
 
 @pytest.fixture
-def release(bare_cluster: Cluster, tmp_path: Path) -> Iterator[Release]:
-    """A release to be made; nothing is left of it afterwards."""
-    helm = Helm(program=tools().helm, home=tmp_path, kubeconfig=bare_cluster.kubeconfig)
+def release(used_cluster: Cluster, tmp_path: Path) -> Iterator[Release]:
+    """A release to be made; nothing but the definitions is left of it afterwards."""
+    helm = Helm(program=tools().helm, home=tmp_path, kubeconfig=used_cluster.kubeconfig)
     release = Release(helm=helm)
     yield release
     release.uninstall()
-    kubectl(bare_cluster.kubeconfig, "delete", "crd", "--ignore-not-found", *DEFINITIONS)
+    kubectl(used_cluster.kubeconfig, "delete", "ntf", "--all", "-n", NAMESPACE)
 
 
 @pytest.fixture
-async def api(bare_cluster: Cluster) -> AsyncIterator[Kubernetes]:
-    async with Kubernetes(bare_cluster.kubeconfig) as client:
+def first_release(new_cluster: Cluster, tmp_path: Path) -> Release:
+    """A release to be made on a new cluster."""
+    return Release(
+        helm=Helm(program=tools().helm, home=tmp_path, kubeconfig=new_cluster.kubeconfig)
+    )
+
+
+@pytest.fixture
+async def api(used_cluster: Cluster) -> AsyncIterator[Kubernetes]:
+    async with Kubernetes(used_cluster.kubeconfig) as client:
+        yield client
+
+
+@pytest.fixture
+async def new_api(new_cluster: Cluster) -> AsyncIterator[Kubernetes]:
+    async with Kubernetes(new_cluster.kubeconfig) as client:
         yield client
 
 
@@ -102,18 +127,18 @@ async def report_ready(api: Kubernetes, status: str, reason: str) -> None:
 
 
 async def test_one_command_installs_definitions_and_processor(
-    release: Release, api: Kubernetes
+    first_release: Release, new_api: Kubernetes
 ) -> None:
     """Without --wait too, although the definitions are new to the cluster."""
-    notes = release.install(values=SEED_VALUES)
+    notes = first_release.install(values=SEED_VALUES)
     assert "kubectl get notificationprocessor email -n lifecycle" in notes
-    email = await processor(api)
+    email = await processor(new_api)
     assert email["spec"]["secretRef"] == {"name": "notifications-email"}
     assert email["spec"]["email"]["sender"] == "sender@mycompany.com"
     assert email["status"] == {"observedGeneration": -1}
-    secret = await api.get("Secret", "notifications-email", NAMESPACE)
+    secret = await new_api.get("Secret", "notifications-email", NAMESPACE)
     assert secret["data"].keys() == {"username", "password"}
-    await api.create(notification("first", NAMESPACE, "user:default/ada", title="Hello"))
+    await new_api.create(notification("first", NAMESPACE, "user:default/ada", title="Hello"))
 
 
 async def test_upgrade_changes_the_processor_in_place(release: Release, api: Kubernetes) -> None:
@@ -153,7 +178,7 @@ async def test_upgrade_without_the_processor_removes_it(release: Release, api: K
 
 
 async def test_upgrade_brings_new_fields_and_their_use(
-    release: Release, api: Kubernetes, tmp_path: Path
+    first_release: Release, new_api: Kubernetes, tmp_path: Path
 ) -> None:
     older = tmp_path / "older" / "notifications"
     shutil.copytree(CHART, older)
@@ -163,12 +188,12 @@ async def test_upgrade_brings_new_fields_and_their_use(
     file.write_text(
         definition.replace("                onAmbiguous:\n", "                later:\n")
     )
-    release.install(values=SEED_VALUES, chart=older)
-    await api.create(notification("kept", NAMESPACE, "user:default/ada", title="Hello"))
-    kept = await api.get("Notification", "kept", NAMESPACE)
-    release.upgrade(values=seed(onAmbiguous="Hold"))
-    assert (await processor(api))["spec"]["onAmbiguous"] == "Hold"
-    assert (await api.get("Notification", "kept", NAMESPACE))["metadata"] == kept["metadata"]
+    first_release.install(values=SEED_VALUES, chart=older)
+    await new_api.create(notification("kept", NAMESPACE, "user:default/ada", title="Hello"))
+    kept = await new_api.get("Notification", "kept", NAMESPACE)
+    first_release.upgrade(values=seed(onAmbiguous="Hold"))
+    assert (await processor(new_api))["spec"]["onAmbiguous"] == "Hold"
+    assert (await new_api.get("Notification", "kept", NAMESPACE))["metadata"] == kept["metadata"]
 
 
 async def test_upgrade_can_leave_the_definitions_alone(release: Release, api: Kubernetes) -> None:
@@ -191,7 +216,7 @@ async def test_rollback(release: Release, api: Kubernetes) -> None:
 
 
 async def test_uninstall_leaves_definitions_and_notifications(
-    release: Release, api: Kubernetes, bare_cluster: Cluster
+    release: Release, api: Kubernetes, used_cluster: Cluster
 ) -> None:
     values = {**SEED_VALUES, "catalog": {"entities": []}}
     release.install(values=values)
@@ -206,7 +231,7 @@ async def test_uninstall_leaves_definitions_and_notifications(
     )
     for kinds, where in ((everything, ("-n", NAMESPACE)), (cluster_wide, ())):
         left = kubectl(
-            bare_cluster.kubeconfig,
+            used_cluster.kubeconfig,
             *("get", kinds, *where, "-o", "json"),
             *("-l", "app.kubernetes.io/instance=notifications"),
         )
@@ -224,9 +249,9 @@ async def test_a_second_release_is_refused(release: Release) -> None:
         second.install(values={})
 
 
-async def test_without_definitions_helm_says_what_is_missing(release: Release) -> None:
+async def test_without_definitions_helm_says_what_is_missing(first_release: Release) -> None:
     with pytest.raises(HelmError, match="ensure CRDs are installed first"):
-        release.install(values={**SEED_VALUES, "crds": {"install": False}})
+        first_release.install(values={**SEED_VALUES, "crds": {"install": False}})
 
 
 async def test_waiting_is_for_the_mail_server(release: Release, api: Kubernetes) -> None:
