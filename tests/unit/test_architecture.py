@@ -1,0 +1,92 @@
+"""The code keeps to its layers, as the contracts of pyproject.toml say; and they can be broken."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "notifications_operator"
+
+VIOLATIONS = {
+    "Layers: a request goes down, never up": (
+        "processors/registry.py",
+        "from ..delivery import engine",
+    ),
+    "Nothing goes in circles": ("delivery/rows.py", "from . import engine"),
+    "The API server is reached through handlers and application alone": (
+        "delivery/engine.py",
+        "from ..kube import client",
+    ),
+    "kube knows resources and logs, and nothing of notifications": (
+        "kube/client.py",
+        "from ..catalog import refs",
+    ),
+    "Telemetry knows resources and settings alone": (
+        "telemetry/logs.py",
+        "from ..catalog import refs",
+    ),
+    "Resources, catalog and settings stand on their own": (
+        "catalog/refs.py",
+        "from ..api import reasons",
+    ),
+    "Resources, catalog and settings have no side effects": (
+        "catalog/store.py",
+        "import asyncio",
+    ),
+    "Only kube imports kubernetes": ("handlers/resources.py", "import kubernetes"),
+    "Only application and handlers import kopf": ("delivery/ttl.py", "import kopf"),
+    "Only processors speak to mail servers and templates": (
+        "delivery/sends.py",
+        "import aiosmtplib",
+    ),
+    "Only the catalog reads YAML": ("handlers/catalog.py", "import yaml"),
+    "Only telemetry imports prometheus_client": ("delivery/lane.py", "import prometheus_client"),
+}
+"""One import for every contract that breaks it."""
+
+
+def contracts() -> list[str]:
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return [item["name"] for item in pyproject["tool"]["importlinter"]["contracts"]]
+
+
+def check(directory: Path) -> Mapping[str, str]:
+    """Return the verdict on every contract, for the code below a directory."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    command += ["--config", str(ROOT / "pyproject.toml")]
+    result = subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(directory / "operator"), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    verdicts = dict(
+        line.rsplit(" ", 1)
+        for line in result.stdout.splitlines()
+        if line.endswith((" KEPT", " BROKEN"))
+    )
+    assert list(verdicts) == contracts(), result.stdout + result.stderr
+    assert (result.returncode == 0) is (set(verdicts.values()) == {"KEPT"})
+    return verdicts
+
+
+def test_code_keeps_all_contracts() -> None:
+    assert check(ROOT) == dict.fromkeys(contracts(), "KEPT")
+
+
+def test_every_contract_can_be_broken(tmp_path: Path) -> None:
+    assert list(VIOLATIONS) == contracts()
+    shutil.copytree(ROOT / "operator", tmp_path / "operator")
+    for path, line in VIOLATIONS.values():
+        file = tmp_path / "operator" / PACKAGE / path
+        file.write_text(f"{file.read_text(encoding='utf-8')}\n{line}\n", encoding="utf-8")
+    assert check(tmp_path) == dict.fromkeys(contracts(), "BROKEN")
