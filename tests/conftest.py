@@ -1,4 +1,4 @@
-"""Settings of the delivery tests."""
+"""Settings of all tests."""
 
 from __future__ import annotations
 
