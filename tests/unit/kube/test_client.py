@@ -1,0 +1,167 @@
+"""Every call of the client: what it asks for, and what it makes of the answer."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from notifications_operator.api.errors import ConflictError, ExpiredError, UnavailableError
+from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS, ObjectRef
+from notifications_operator.kube.client import KubernetesClient
+from tests.unit.kube.peer import Peer, failure, peer, reply, stream
+
+GROUP_PATH = "/apis/notifications.orchestrator.io/v1alpha1"
+REF = ObjectRef(plural=NOTIFICATIONS, namespace="team", name="n", uid="u-1")
+PATH = f"{GROUP_PATH}/namespaces/team/notifications/n"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Peer]:
+    async with peer() as made:
+        yield made
+
+
+@pytest.fixture
+def client(server: Peer) -> KubernetesClient:
+    return KubernetesClient(server.transport)
+
+
+async def test_version(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply({"gitVersion": "v1.37.2"}))
+    assert await client.version() == "v1.37.2"
+    assert server.received[0].path == "/version"
+
+
+async def test_definition(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply({"spec": {}}))
+    await client.get_definition(PROCESSORS)
+    assert server.received[0].path == (
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"
+        "notificationprocessors.notifications.orchestrator.io"
+    )
+
+
+async def test_get(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply({"metadata": {"uid": "u-1"}}))
+    assert await client.get(REF) == {"metadata": {"uid": "u-1"}}
+    assert (server.received[0].method, server.received[0].path) == ("GET", PATH)
+
+
+async def test_status_patch_is_compare_and_set(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply({"status": {"a": 1}}), failure(409, "modified"))
+    status: dict[str, Any] = {"a": 1, "gone": None}
+    assert await client.patch_status(REF, status, resource_version="7") == {"status": {"a": 1}}
+    found = server.received[0]
+    assert (found.method, found.path) == ("PATCH", f"{PATH}/status")
+    assert found.content_type == "application/merge-patch+json"
+    assert found.query == {"fieldManager": "notifications-operator"}
+    assert found.body == {"metadata": {"resourceVersion": "7"}, "status": status}
+    with pytest.raises(ConflictError):
+        await client.patch_status(REF, status, resource_version="7")
+
+
+async def test_delete_has_preconditions(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply({}))
+    await client.delete(REF, uid="u-1", resource_version="7")
+    found = server.received[0]
+    assert (found.method, found.path) == ("DELETE", PATH)
+    assert found.body["preconditions"] == {"uid": "u-1", "resourceVersion": "7"}
+    assert found.body["propagationPolicy"] == "Background"
+
+
+async def test_secret_is_decoded(server: Peer, client: KubernetesClient) -> None:
+    data = {"password": base64.b64encode(b"\xffpass").decode(), "empty": "", "null": None}
+    server.answer(reply({"metadata": {"resourceVersion": "9"}, "data": data}))
+    secret = await client.get_secret("operator", "smtp")
+    assert secret is not None
+    assert dict(secret.data) == {"password": b"\xffpass", "empty": b"", "null": b""}
+    assert secret.resource_version == "9"
+    assert server.received[0].path == "/api/v1/namespaces/operator/secrets/smtp"
+
+
+async def test_secret_without_data(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply({"metadata": {"resourceVersion": "9"}}))
+    secret = await client.get_secret("operator", "smtp")
+    assert secret is not None
+    assert secret.data == {}
+
+
+async def test_secret_that_is_missing_is_none_and_an_outage_is_not(
+    server: Peer, client: KubernetesClient
+) -> None:
+    server.answer(failure(404), failure(503))
+    assert await client.get_secret("operator", "smtp") is None
+    with pytest.raises(UnavailableError):
+        await client.get_secret("operator", "smtp")
+
+
+def page(*names: str, token: str = "") -> dict[str, Any]:
+    return {
+        "metadata": {"resourceVersion": "42", "continue": token},
+        "items": [{"metadata": {"name": name}} for name in names],
+    }
+
+
+async def test_list_goes_on_page_by_page(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply(page("a", "b", token="next")), reply(page("c")))
+    items, version = await client.list_catalog("operator")
+    assert [item["metadata"]["name"] for item in items] == ["a", "b", "c"]
+    assert version == "42"
+    first, second = (found.query for found in server.received)
+    assert first["labelSelector"] == "notifications.orchestrator.io/catalog=true"
+    assert "continue" not in first
+    assert second["continue"] == "next"
+    assert second["labelSelector"] == first["labelSelector"]
+
+
+async def test_list_whose_token_expired_starts_anew(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply(page("a", token="next")), failure(410), reply(page("a", "b")))
+    items, _ = await client.list_catalog("operator")
+    assert [item["metadata"]["name"] for item in items] == ["a", "b"]
+    assert "continue" not in server.received[2].query
+
+
+async def test_list_of_processors_and_notifications(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply(page("email")), reply(page("n")))
+    assert len(await client.list_processors("operator")) == 1
+    assert len(await client.list_notifications()) == 1
+    assert [found.path for found in server.received] == [
+        f"{GROUP_PATH}/namespaces/operator/notificationprocessors",
+        f"{GROUP_PATH}/notifications",
+    ]
+
+
+def event(kind: str, version: str) -> dict[str, Any]:
+    return {"type": kind, "object": {"metadata": {"name": "c", "resourceVersion": version}}}
+
+
+async def test_watch_goes_on_where_the_server_ended_it(
+    server: Peer, client: KubernetesClient
+) -> None:
+    server.answer(
+        stream(event("ADDED", "10"), event("MODIFIED", "11")),
+        stream(event("BOOKMARK", "15")),
+        stream(event("DELETED", "16")),
+        failure(410),
+    )
+    seen = []
+    with pytest.raises(ExpiredError):
+        async for item in client.watch_catalog("operator", "9"):
+            seen.append((item.body["metadata"]["resourceVersion"], item.deleted))  # noqa: PERF401
+    assert seen == [("10", False), ("11", False), ("16", True)]
+    assert [found.query["resourceVersion"] for found in server.received] == ["9", "11", "15", "16"]
+    assert server.received[0].query["allowWatchBookmarks"] == "true"
+
+
+async def test_event_is_created(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply({}, status=201))
+    await client.create_event("team", {"kind": "Event"})
+    found = server.received[0]
+    assert (found.method, found.path) == (
+        "POST",
+        "/apis/events.k8s.io/v1/namespaces/team/events",
+    )
+    assert found.body == {"kind": "Event"}
