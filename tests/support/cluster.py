@@ -281,7 +281,8 @@ class MemoryCluster:
     def _find(self, key: Key) -> Body:
         if key not in self._objects:
             raise NotFoundError(f"{'/'.join(key)} not found")
-        return _json(self._objects[key])
+        found: Body = _json(self._objects[key])
+        return found
 
     def _emit(self, kind: str, body: Body) -> None:
         self.changed.set()

@@ -26,7 +26,8 @@ from notifications_operator.processors.registry import ProcessorRegistry
 from notifications_operator.settings import Settings
 from tests.support.cluster import MemoryCluster
 from tests.unit.delivery.builders import CATALOG, NOW, directory, manifest
-from tests.unit.delivery.harness import NAMESPACE, MemoryRecorder, Script, Scripted
+from tests.unit.delivery.harness import NAMESPACE, MemoryRecorder
+from tests.unit.delivery.scripted import Script, Scripted
 
 
 @dataclass

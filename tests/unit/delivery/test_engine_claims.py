@@ -13,7 +13,8 @@ from notifications_operator.api.references import NOTIFICATIONS
 from notifications_operator.delivery import engine as engine_module
 from tests.support.cluster import Interruption, MemoryCluster
 from tests.unit.delivery.builders import ADA, BOB, EVE
-from tests.unit.delivery.harness import Script, World, world
+from tests.unit.delivery.harness import World, world
+from tests.unit.delivery.scripted import Script
 from tests.unit.delivery.test_engine_faults import claims, records
 
 

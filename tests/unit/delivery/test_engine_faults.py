@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,14 +13,15 @@ from notifications_operator.delivery import runner as runner_module
 from tests.support.cluster import Interruption, MemoryCluster, lost_answer, unavailable
 from tests.support.definitions import installed_definitions
 from tests.unit.delivery.builders import ADA, BOB, EVE, directory, error, users_yaml
-from tests.unit.delivery.harness import Script, World, world
+from tests.unit.delivery.harness import World, world
+from tests.unit.delivery.scripted import Script
 
 
-def claims(status: dict[str, Any]) -> bool:
+def claims(status: Mapping[str, Any]) -> bool:
     return any(row["state"] == "Claimed" for row in status.get("deliveries", ()))
 
 
-def records(status: dict[str, Any]) -> bool:
+def records(status: Mapping[str, Any]) -> bool:
     return any(row["state"] == "Sent" for row in status.get("deliveries", ()))
 
 
@@ -202,7 +204,7 @@ async def test_pruned_claims_never_send(field: str, monkeypatch: pytest.MonkeyPa
 def refuse_details(w: World) -> Interruption:
     """The object is at its limit: only a status without messages still fits."""
 
-    def detailed(status: dict[str, Any]) -> bool:
+    def detailed(status: Mapping[str, Any]) -> bool:
         return any("message" in row for row in status.get("deliveries", ()))
 
     return Interruption(error=RejectedError("request is too large"), when=detailed, times=99)

@@ -13,7 +13,8 @@ from notifications_operator.api.references import NOTIFICATIONS
 from notifications_operator.api.resource import format_time
 from tests.support.cluster import Interruption
 from tests.unit.delivery.builders import ADA, BOB, CATALOG, EVE, directory, error, manifest
-from tests.unit.delivery.harness import Script, World, world
+from tests.unit.delivery.harness import World, world
+from tests.unit.delivery.scripted import Script
 
 
 def soon(seconds: float) -> str:

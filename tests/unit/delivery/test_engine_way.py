@@ -19,7 +19,8 @@ from tests.unit.delivery.builders import (
     manifest,
     users_yaml,
 )
-from tests.unit.delivery.harness import Script, world
+from tests.unit.delivery.harness import world
+from tests.unit.delivery.scripted import Script
 
 
 async def test_single_recipient_takes_two_patches_and_one_event() -> None:

@@ -207,7 +207,7 @@ def test_nobody_starves(arrivals: list[list[tuple[str, Severity, int]]]) -> None
 def test_everything_wanted_is_granted_once(
     arrivals: list[tuple[str, Severity, int]], data: st.DataObject
 ) -> None:
-    wanted = Counter()
+    wanted: Counter[str] = Counter()
     queue = FairQueue()
     for number, (namespace, severity, amount) in enumerate(arrivals):
         item = applicant(namespace, severity, wanted=amount, uid=str(number))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -45,7 +46,7 @@ def secret() -> Iterator[str]:
     remember_secrets("test_rows", [])
 
 
-def claimed(attempts: int = 1, **fields: object) -> Delivery:
+def claimed(attempts: int = 1, **fields: Any) -> Delivery:
     return row(DeliveryState.CLAIMED, attempts=attempts, holder="0/pod", **fields)
 
 

@@ -14,7 +14,8 @@ from notifications_operator.api.resource import format_time
 from notifications_operator.delivery import supervisor as supervisor_module
 from notifications_operator.delivery.channel import DEFAULT_POLICY
 from tests.support.cluster import Interruption, lost_answer, unavailable
-from tests.unit.delivery.harness import NAMESPACE, Event, Script, World, world
+from tests.unit.delivery.harness import NAMESPACE, Event, World, world
+from tests.unit.delivery.scripted import Script
 
 
 def stored(w: World, name: str = "email") -> NotificationProcessor:

@@ -28,7 +28,8 @@ MARKS = [
 
 @pytest.mark.parametrize(("place", "mark", "tool"), MARKS)
 def test_tracked_ones_are_known_by_their_marks(place: str, mark: str, tool: str) -> None:
-    tracked = notification(ttlSecondsAfterFinished=5, **{place: {mark: "x"}})
+    options: dict[str, Any] = {place: {mark: "x"}}
+    tracked = notification(ttlSecondsAfterFinished=5, **options)
     assert tracker(tracked) == tool
     note = ttl_note(tracked)
     assert note is not None
