@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from ..api.notification import NotificationStatus
+from ..api.notification import Delivery, DeliveryState, NotificationStatus
 
-_DROPPED_FROM_ROWS = {
-    "message": None,
-    "code": None,
-    "enhanced_code": None,
-    "last_attempt_time": None,
-}
+_FOR_PEOPLE = {"message": None, "code": None, "enhanced_code": None}
 
 
 def minimal_status(status: NotificationStatus) -> NotificationStatus:
     """Return the status without anything that is only there to be read by people.
 
-    What is left is smaller than the claim it follows, so an object that could be claimed can also
-    be recorded.
+    What is left is no bigger than the claim it follows, so an object that could be claimed can
+    also be recorded, the few words of its end aside.
     """
     return status.model_copy(
         update={
-            "deliveries": [row.model_copy(update=_DROPPED_FROM_ROWS) for row in status.deliveries],
+            "deliveries": [_reduced(row) for row in status.deliveries],
             "conditions": [item.model_copy(update={"message": ""}) for item in status.conditions],
             "processors": [item.model_copy(update={"message": None}) for item in status.processors],
         }
     )
+
+
+def _reduced(row: Delivery) -> Delivery:
+    # A claim keeps its time: that is the room for the time of the next attempt.
+    claimed = row.state is DeliveryState.CLAIMED
+    dropped = _FOR_PEOPLE if claimed else {**_FOR_PEOPLE, "last_attempt_time": None}
+    return row.model_copy(update=dropped)
