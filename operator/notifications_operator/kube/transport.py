@@ -87,8 +87,7 @@ class Transport:
             raise UnavailableError(f"{method} {path}: {_describe(error)}") from error
         if response.status >= 300:
             raise _error(method, path, response.status, data)
-        answer: dict[str, Any] = json.loads(data)
-        return answer
+        return _object(method, path, data)
 
     async def watch(self, path: str, query: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
         """Yield watch events until the server ends the stream.
@@ -107,7 +106,9 @@ class Transport:
             if response.status >= 300:
                 raise _error("WATCH", path, response.status, await response.read())
             async for line in response.content:
-                event: dict[str, Any] = json.loads(line)
+                event = _object("WATCH", path, line)
+                if not isinstance(event.get("object"), dict) or "type" not in event:
+                    raise UnavailableError(f"WATCH {path}: brought no event: {line[:64]!r}")
                 if event["type"] == "ERROR":
                     status = event["object"]
                     code = status.get("code", 500)
@@ -143,6 +144,17 @@ class Transport:
             raise UnavailableError(f"{method} {path}: {_describe(error)}") from error
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+def _object(method: str, path: str, data: bytes) -> dict[str, Any]:
+    """Read a JSON object; a proxy that answers with something else is no API server."""
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise UnavailableError(f"{method} {path}: answered with no JSON object: {data[:64]!r}")
+    return answer
 
 
 def _describe(error: Exception) -> str:

@@ -29,7 +29,7 @@ class JSONFormatter(logging.Formatter):
         fields.update({key: value for key, value in extra.items() if not key.startswith("_")})
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return redact(json.dumps(fields, default=str, ensure_ascii=False))
+        return json.dumps(_redacted(fields), ensure_ascii=False)
 
 
 def configure_logging(level: str) -> None:
@@ -41,3 +41,16 @@ def configure_logging(level: str) -> None:
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _redacted(value: object) -> object:
+    """Redact every text in a value, before JSON escapes it and hides a secret from view."""
+    match value:
+        case dict():
+            return {redact(str(key)): _redacted(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(item) for item in value]
+        case None | bool() | int() | float():
+            return value
+        case _:
+            return redact(str(value))
