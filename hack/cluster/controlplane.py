@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from hack.cluster import pki, processes
+from hack.cluster import pki, ports, processes
 from hack.cluster.api import ApiClient
 
 SERVICE_CIDR = "10.96.0.0/16"
@@ -104,6 +104,10 @@ class ControlPlane:
 
     def start_apiserver(self) -> None:
         """Start the API server and wait until it is ready."""
+        # One that was killed may still hold its port: its threads end after it.
+        processes.wait_until(
+            lambda: ports.is_free(self.api_port), 30, f"port {self.api_port} to be free"
+        )
         server = self._spawn("kube-apiserver", self._apiserver_flags())
         etcd = processes.find(self.directory, "etcd")
         processes.wait_until(

@@ -30,14 +30,15 @@ def free_ports(count: int, taken: Collection[int]) -> list[int]:
     for port in candidates:
         if len(found) == count:
             break
-        if _is_free(port):
+        if is_free(port):
             found.append(port)
     if len(found) < count:
         raise ClusterError(f"no {count} free TCP ports between {FIRST} and {LAST}")
     return found
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Say whether nobody listens on a port."""
     with socket.socket() as probe:
         # As servers do: a port whose last connections linger in TIME_WAIT is free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
