@@ -74,7 +74,7 @@ COMMON = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 @pytest.mark.xfail(
     strict=False,
-    reason="open bug: faults ['none', 'edit', 'lost', 'edit'], concurrency 1, send one identity twice",
+    reason="open bug: faults none, edit, lost, edit send one identity twice (concurrency 1)",
 )
 @COMMON
 @given(
