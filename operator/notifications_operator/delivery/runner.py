@@ -209,14 +209,14 @@ class Runner:
     def _record_results(self, ledger: Ledger) -> Counter[str]:
         """Apply outcomes to the rows that carry our claim; count them by processor."""
         finished: Counter[str] = Counter()
-        for key, result in self._sends.results.items():
-            finished[key[0]] += 1
-            row = ledger.rows.get(key)
-            if row is None or row.holder != result.holder:
+        for (processor, recipient, holder), result in self._sends.results.items():
+            finished[processor] += 1
+            row = ledger.rows.get((processor, recipient))
+            if row is None or row.holder != holder:
                 # Recorded by a write whose answer was lost, or taken over by another process.
                 logger.info("an outcome was recorded before", extra=self._extra())
                 continue
-            policy = self._services.supervisor.policy(key[0])
+            policy = self._services.supervisor.policy(processor)
             ledger.put(
                 record(row, result.outcome, policy=policy, now=result.moment, jitter=result.jitter)
             )
@@ -345,7 +345,7 @@ class Runner:
         return [
             row
             for row in ledger.in_state(DeliveryState.CLAIMED)
-            if self._is_ours(row) and not self._sends.concerns(row.key)
+            if self._is_ours(row) and not self._sends.concerns(row)
         ]
 
     def _next_delay(self, ledger: Ledger, decided: datetime) -> float | None:
@@ -375,7 +375,7 @@ class Runner:
         logger.error("a status was refused: %s", error, extra=self._extra())
         if self._minimal:
             # Nobody else shall wait for slots that this one cannot use.
-            self._slots.let_go(Counter(processor for processor, _ in self._sends.results))
+            self._slots.let_go(Counter(processor for processor, *_ in self._sends.results))
             return REFUSED_DELAY
         self._minimal = True
         note = "the API server refused the full status; only the states are kept"

@@ -14,16 +14,22 @@ from ..catalog import Directory
 from ..processors.base import OutboundNotification
 from ..processors.errors import DeliveryError, Outcome, Receipt, Scope, Skip
 from ..telemetry import metrics
-from .ledger import RowKey
 from .supervisor import Supervisor
+
+ClaimKey = tuple[str, str, str]
+"""Processor, recipient and holder: what tells one claim of a row from the next."""
+
+
+def claim_key(row: Delivery) -> ClaimKey:
+    """Return what identifies the claim that a row carries."""
+    return (row.processor, row.recipient, row.holder or "")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """An outcome, with the claim it belongs to and all that its record must not vary by."""
+    """An outcome, with all that its record must not vary by."""
 
     outcome: Outcome
-    holder: str | None
     moment: datetime
     jitter: float
 
@@ -34,12 +40,16 @@ class Sends:
     def __init__(self, supervisor: Supervisor, *, wake: Callable[[], None]) -> None:
         self._supervisor = supervisor
         self._wake = wake
-        self._in_flight: dict[RowKey, asyncio.Task[None]] = {}
-        self._results: dict[RowKey, Result] = {}
+        self._in_flight: dict[ClaimKey, asyncio.Task[None]] = {}
+        self._results: dict[ClaimKey, Result] = {}
 
     @property
-    def results(self) -> Mapping[RowKey, Result]:
-        """Outcomes that are not recorded."""
+    def results(self) -> Mapping[ClaimKey, Result]:
+        """Outcomes that are not known to be recorded, by the claim they belong to.
+
+        One row may have two: the answer that recorded the first was lost, and with it the news of
+        the claim that came after.
+        """
         return self._results
 
     @property
@@ -47,14 +57,15 @@ class Sends:
         """Whether anything is being sent."""
         return bool(self._in_flight)
 
-    def concerns(self, key: RowKey) -> bool:
-        """Whether a row is being sent, or has an outcome that is not recorded."""
-        return key in self._in_flight or key in self._results
+    def concerns(self, row: Delivery) -> bool:
+        """Whether a row's claim was acted upon: it is being sent or has an outcome."""
+        claim = claim_key(row)
+        return claim in self._in_flight or claim in self._results
 
-    def recorded(self, keys: Sequence[RowKey]) -> None:
+    def recorded(self, claims: Sequence[ClaimKey]) -> None:
         """Forget outcomes that are stored, or that will never be."""
-        for key in keys:
-            self._results.pop(key, None)
+        for claim in claims:
+            self._results.pop(claim, None)
 
     def launch(
         self,
@@ -69,7 +80,7 @@ class Sends:
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
             task = asyncio.create_task(self._send(batch, outbound, directory))
-            self._in_flight.update({row.key: task for row in batch})
+            self._in_flight.update({claim_key(row): task for row in batch})
 
     def abandon(self) -> None:
         """Stop sends that are still under way; what they did is in doubt."""
@@ -88,10 +99,9 @@ class Sends:
             outcomes = await channel.send(outbound, recipients, directory)
         for row, outcome in zip(rows, outcomes, strict=True):
             metrics.count_attempt(processor, _result_label(outcome))
-            del self._in_flight[row.key]
-            self._results[row.key] = Result(
+            del self._in_flight[claim_key(row)]
+            self._results[claim_key(row)] = Result(
                 outcome=outcome,
-                holder=row.holder,
                 moment=datetime.now(UTC),
                 jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
             )

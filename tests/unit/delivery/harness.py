@@ -205,12 +205,16 @@ class World:
             await asyncio.sleep(0)
 
     async def kill(self) -> None:
-        """End the process without warning; whatever it tries meanwhile fails."""
+        """End the process without warning; whatever it tries meanwhile fails.
+
+        The watch delivers nothing more to it: a dead process begins nothing.
+        """
         self.cluster.reachable = False
-        own = asyncio.all_tasks() - self._tasks_before
-        for task in own:
-            task.cancel()
-        await asyncio.gather(*own, return_exceptions=True)
+        del self.engine
+        while own := asyncio.all_tasks() - self._tasks_before:
+            for task in own:
+                task.cancel()
+            await asyncio.gather(*own, return_exceptions=True)
         for script in self.scripts.values():
             script.gate = None
             script.sent.clear()

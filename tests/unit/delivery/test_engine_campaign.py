@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from notifications_operator.api.errors import RejectedError
@@ -72,11 +72,8 @@ def ready(w: World) -> bool:
 COMMON = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="open bug: faults none, edit, lost, edit send one identity twice (concurrency 1)",
-)
 @COMMON
+@example(faults=["none", "edit", "lost", "edit"], outcomes=[], concurrency=1)
 @given(
     st.lists(st.sampled_from(FAULTS), max_size=12),
     st.lists(st.sampled_from(OUTCOMES), max_size=8),
@@ -116,6 +113,7 @@ def test_one_process_sends_every_delivery_exactly_once(
 
 
 @COMMON
+@example(faults=["none", "none", "unavailable"], kills=[0], concurrency=1, on_ambiguous="Resend")
 @given(
     st.lists(st.sampled_from(["none", "lost", "unavailable", "relabel"]), max_size=8),
     st.lists(st.integers(0, 12), min_size=1, max_size=3),
