@@ -110,6 +110,7 @@ class Supervisor:
             task.cancel()
         if self._channels.pop(key, None) is not None:
             self._missing_since[key] = time.monotonic()
+            logger.info("processor deleted", extra={"processor": metadata.name})
             self._changed()
 
     async def close(self) -> None:
@@ -131,6 +132,7 @@ class Supervisor:
             )
             self._channels[metadata.name] = channel
             self._missing_since.pop(metadata.name, None)
+            logger.info("processor found", extra={"processor": metadata.name})
             self._tasks[metadata.name] = [
                 asyncio.create_task(channel.run(), name=f"processor {metadata.name}"),
                 asyncio.create_task(
@@ -151,6 +153,8 @@ class Supervisor:
             "cluster; create it there"
         )
         readiness = Readiness(ready=False, reason=ProcessorReason.NOT_ALLOWED, message=message)
+        name = f"{metadata.namespace}/{metadata.name}"
+        logger.warning("processor refused: %s", message, extra={"processor": name})
         status = _status(readiness, metadata.generation, (), None, None)
         task = asyncio.create_task(self._store(metadata, status))
         self._tasks[metadata.uid] = [task]
