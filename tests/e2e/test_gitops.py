@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from hack.cluster import Cluster, tools
 from tests.support.argocd import health
@@ -32,7 +34,9 @@ from tests.support.smtp import Reply, SMTPPeer, Step
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("installation")]
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "gitops" / "helm"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "gitops"
+EXAMPLE = EXAMPLES / "helm"
+FLUX = EXAMPLES / "flux" / "everybody.yaml"
 ADA, GRACE = "user:default/ada", "user:default/grace"
 
 
@@ -81,6 +85,76 @@ async def peer() -> AsyncIterator[SMTPPeer]:
 @pytest.fixture
 async def strict(peer: SMTPPeer, add_processor: AddProcessor) -> str:
     return await add_processor({"transport": "smtp", "hostname": "127.0.0.1", "port": peer.port})
+
+
+class Flux:
+    """Flux's ``healthCheckExprs`` of the example, evaluated by the API server's CEL.
+
+    Both use cel-go. A policy that refuses dry-run writes of the status says in its message which
+    expressions hold.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        (check,) = yaml.safe_load(FLUX.read_text())["spec"]["healthCheckExprs"]
+        self._expressions = {key: check[key] for key in ("inProgress", "failed", "current")}
+        self.name = f"flux-{namespace}"
+
+    def policy(self) -> list[Object]:
+        """Return the policy and its binding."""
+        fields = re.compile(r"(?<![.\w])(status|metadata)\b")
+        parts = [
+            "((" + fields.sub(r"object.\1", text) + f") ? ' {key}' : '')"
+            for key, text in self._expressions.items()
+        ]
+        group = "admissionregistration.k8s.io/v1"
+        metadata = {"name": self.name}
+        rule = {
+            "apiGroups": ["notifications.orchestrator.io"],
+            "apiVersions": ["*"],
+            "operations": ["UPDATE"],
+            "resources": ["notifications/status"],
+        }
+        selector = {"matchLabels": {"kubernetes.io/metadata.name": self._namespace}}
+        message = f"'holds:' + {' + '.join(parts)}"
+        spec = {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"namespaceSelector": selector, "resourceRules": [rule]},
+            "matchConditions": [{"name": "dry", "expression": "request.dryRun == true"}],
+            "validations": [{"expression": "false", "messageExpression": message}],
+        }
+        binding = {"policyName": self.name, "validationActions": ["Deny"]}
+        kind = "ValidatingAdmissionPolicy"
+        return [
+            {"apiVersion": group, "kind": kind, "metadata": metadata, "spec": spec},
+            {"apiVersion": group, "kind": f"{kind}Binding", "metadata": metadata, "spec": binding},
+        ]
+
+    async def true(self, name: str, status: Object) -> set[str]:
+        """Return which expressions hold for a Notification, some of its status changed."""
+        patch = json.dumps({"status": {"summary": "evaluated", **status}})
+        target = ("patch", "ntf", name, "-n", self._namespace, "--subresource=status")
+        arguments = (*target, "--type=merge", "--dry-run=server", "-p", patch)
+        async with asyncio.timeout(30):
+            # A policy is in force a moment after it was created.
+            while True:
+                result = await asyncio.to_thread(
+                    kubectl, self._cluster.kubeconfig, *arguments, check=False
+                )
+                if "holds:" in result.stderr:
+                    return set(result.stderr.partition("holds:")[2].split())
+                assert result.returncode == 0, result.stderr
+                await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def flux(cluster: Cluster, namespace: str) -> Iterator[Flux]:
+    flux = Flux(cluster, namespace)
+    manifest = "\n".join(f"---\n{json.dumps(item)}" for item in flux.policy())
+    kubectl(cluster.kubeconfig, "create", "-f", "-", stdin=manifest)
+    yield flux
+    kubectl(cluster.kubeconfig, "delete", "-f", "-", stdin=manifest)
 
 
 async def test_helm_waits_for_the_delivery(
@@ -226,6 +300,27 @@ async def test_kubectl_waits_for_what_it_is_told(
     assert await asyncio.to_thread(wait, "Complete", 30) == 0
     assert await asyncio.to_thread(wait, "Delivered=False", 1) == 0
     assert await asyncio.to_thread(wait, "Delivered", 1) != 0
+
+
+async def test_flux_expressions_tell_a_part_from_all(
+    kubernetes: Kubernetes, namespace: str, flux: Flux, strict: str, title: str
+) -> None:
+    cases: dict[str, tuple[list[str], Object, set[str]]] = {
+        "Suspended": ([ADA], {"suspend": True}, {"inProgress"}),
+        "Delivered": ([ADA], {}, {"current"}),
+        "PartiallyDelivered": ([ADA, GRACE], {}, {"failed"}),
+        "Failed": ([GRACE], {}, {"failed"}),
+        "NoRecipients": (["group:default/empty"], {}, {"current"}),
+    }
+    for state, (refs, options, expected) in cases.items():
+        name = state.lower()
+        options = {"title": title, "processors": [strict], **options}
+        await kubernetes.create(notification(name, namespace, *refs, **options))
+        await kubernetes.wait("Notification", name, namespace, state_is(state))
+        assert await flux.true(name, {}) == expected, state
+        unseen = {"observedGeneration": -1, "state": "Pending", "conditions": None}
+        assert await flux.true(name, unseen) == {"inProgress"}
+        assert await flux.true(name, {"observedGeneration": 0}) >= {"inProgress"}
 
 
 async def test_replace_force_is_another_notification(

@@ -87,6 +87,22 @@ def test_alerts_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_texts_of_alerts_can_be_filled_in(tmp_path: Path) -> None:
+    """promtool shows the texts that it did not expect."""
+    shutil.copy(ALERTS, tmp_path)
+    tests = Path(__file__).parent / "data" / "alerts.test.yaml"
+    shutil.copy(tests, tmp_path)
+    result = promtool("test", "rules", str(tmp_path / tests.name))
+    shown = result.stdout + result.stderr
+    assert "error expanding" not in shown
+    assert "The processor email cannot send." in shown
+    assert "unfinished for 1h 12m 0s" in shown
+    assert "25% of the operator's requests" in shown
+    rules = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
+    for rule in rules:
+        assert f"#{rule['alert'].lower()}" in shown
+
+
 def test_every_alert_is_tested_both_ways() -> None:
     tests = yaml.safe_load((Path(__file__).parent / "data" / "alerts.test.yaml").read_text())
     cases = [case for test in tests["tests"] for case in test["alert_rule_test"]]

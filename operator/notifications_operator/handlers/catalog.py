@@ -124,7 +124,6 @@ class CatalogFeed:
     def _remove(self, namespace: str, key: SourceKey) -> None:
         self._known[namespace].discard(key)
         self._reported.pop(key, None)
-        self._problem_counts.pop(key, None)
         self._store.remove(key, time.monotonic())
         self._changed.set()
 
@@ -152,6 +151,9 @@ class CatalogFeed:
             metrics.CATALOG_USERS.set(directory.user_count)
             metrics.CATALOG_BUILT.set_to_current_time()
             self._publish(directory)
+            for gone in self._problem_counts.keys() - {parsed.key for parsed in sources}:
+                del self._problem_counts[gone]
+            self._measure_problems()
             for parsed in sources:
                 await self._report(parsed)
 
@@ -160,7 +162,7 @@ class CatalogFeed:
         problems = tuple(str(problem) for problem in self._store.problems(source.key))
         amount = max(len(problems), source.problem_count)
         self._problem_counts[source.key] = amount
-        metrics.CATALOG_PROBLEMS.set(sum(self._problem_counts.values()))
+        self._measure_problems()
         if problems == self._reported.get(source.key, ()):
             return
         self._reported[source.key] = problems
@@ -181,6 +183,9 @@ class CatalogFeed:
             action="Parse",
             note=f"{amount} problems; " + "; ".join(problems),
         )
+
+    def _measure_problems(self) -> None:
+        metrics.CATALOG_PROBLEMS.set(sum(self._problem_counts.values()))
 
 
 def _key(body: dict[str, Any]) -> SourceKey:

@@ -498,3 +498,5 @@ class TestFiles:
         assert "-n default --for=condition=Complete" in notes()
         monitor = "serviceMonitor.enabled=true"
         assert "WARNING: no ServiceMonitor was created" in notes("--set", monitor)
+        rule = "metrics.prometheusRule.enabled=true"
+        assert "WARNING: no PrometheusRule was created" in notes("--set", rule)
