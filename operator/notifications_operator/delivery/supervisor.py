@@ -229,7 +229,8 @@ class Supervisor:
             logger.exception("status of a processor was refused", extra={"processor": ref.name})
             return True
         except KubernetesError as error:
-            logger.warning("could not write the status of a processor: %s", error)
+            extra = {"processor": ref.name}
+            logger.warning("could not write the status of a processor: %s", error, extra=extra)
             return False
 
     async def _store(self, metadata: ObjectMeta, status: NotificationProcessorStatus) -> None:

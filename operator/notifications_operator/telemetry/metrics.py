@@ -176,8 +176,9 @@ def count_request(method: str, resource: str, code: int | None) -> None:
 def count_sent(processor: str, created: datetime, amount: int) -> None:
     """Count deliveries of a Notification's first version that were sent just now."""
     seconds = (datetime.now(UTC) - created).total_seconds()
+    histogram = SENT_LATENCY.labels(processor)
     for _ in range(amount):
-        SENT_LATENCY.labels(processor).observe(seconds)
+        histogram.observe(seconds)
 
 
 def count_finished(notification: Notification) -> None:
