@@ -9,6 +9,7 @@ from ..api.notification import Notification, NotificationState, NotificationStat
 from ..api.references import ObjectRef
 from ..telemetry import metrics
 from .ports import Recorder
+from .tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -22,14 +23,16 @@ class Announcer:
         self._recorder = recorder
         self._ref = ref
 
-    async def announce(self, before: NotificationStatus, notification: Notification) -> None:
+    async def announce(
+        self, before: NotificationStatus, notification: Notification, tally: Tally
+    ) -> None:
         """Tell what a write has changed: the end, or the beginning of a wait."""
         after = notification.status
         self._log(before, after)
         complete = find_condition(after.conditions, ConditionType.COMPLETE)
         resolved = find_condition(after.conditions, ConditionType.RECIPIENTS_RESOLVED)
         if complete is not None and _became(ConditionType.COMPLETE, "True", before, after):
-            metrics.count_finished(notification)
+            metrics.count_finished(notification, tally.counts.items())
             warning = after.state not in _HAPPY
             await self._record(warning, str(after.state), "Deliver", complete.message)
         elif resolved is not None and _became(

@@ -7,7 +7,7 @@ once, at zero, because Prometheus cannot see the first increase of a series it d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -181,29 +181,19 @@ def count_sent(processor: str, created: datetime, amount: int) -> None:
         histogram.observe(seconds)
 
 
-def count_finished(notification: Notification) -> None:
+def count_finished(
+    notification: Notification, deliveries: Iterable[tuple[tuple[str, str, str | None], int]]
+) -> None:
     """Count a Notification that has just finished, and its deliveries.
 
-    The counters of a status are complete; the rows beside them may be cut to those that need
-    attention, so that they give no more than the reasons.
+    Parameters
+    ----------
+    deliveries
+        How many there are by processor, state and reason.
     """
-    status = notification.status
-    FINISHED.labels(status.state).inc()
-    listed: dict[tuple[str, str], int] = {}
-    for row in status.deliveries:
-        DELIVERIES.labels(row.processor, row.state, row.reason or "").inc()
-        key = (row.processor, row.state)
-        listed[key] = listed.get(key, 0) + 1
-    for processor in status.processors:
-        for state, amount in (
-            (DeliveryState.SENT, processor.sent),
-            (DeliveryState.FAILED, processor.failed),
-            (DeliveryState.SKIPPED, processor.skipped),
-            (DeliveryState.UNKNOWN, processor.unknown),
-        ):
-            unlisted = amount - listed.get((processor.name, state), 0)
-            if unlisted > 0:
-                DELIVERIES.labels(processor.name, state, "").inc(unlisted)
+    FINISHED.labels(notification.status.state).inc()
+    for (processor, state, reason), amount in deliveries:
+        DELIVERIES.labels(processor, state, reason or "").inc(amount)
     created = notification.metadata.creation_timestamp
     if created is not None:
         LATENCY.observe((datetime.now(UTC) - created).total_seconds())

@@ -8,7 +8,6 @@ import pytest
 
 from notifications_operator.api.conditions import ConditionType, condition
 from notifications_operator.api.notification import (
-    Delivery,
     DeliveryState,
     NotificationState,
     NotificationStatus,
@@ -16,6 +15,7 @@ from notifications_operator.api.notification import (
 from notifications_operator.api.processor import ProcessorReason
 from notifications_operator.api.reasons import Reason
 from notifications_operator.delivery.summary import Obstacle, Progress, conditions, judge
+from notifications_operator.delivery.tally import Tally
 from tests.support.argocd import Health, health
 from tests.unit.delivery.builders import NOW, row
 
@@ -31,20 +31,29 @@ EXPECTED = {
 }
 PENDING = row(DeliveryState.PENDING)
 SENT = row(DeliveryState.SENT)
-FAILED: Delivery = row(DeliveryState.FAILED).model_copy(
-    update={"recipient": "user:default/bob", "reason": Reason.MAILBOX_FULL, "message": "552"}
+FAILED = row(
+    DeliveryState.FAILED,
+    recipient="user:default/bob",
+    reason=Reason.MAILBOX_FULL,
+    message="552 full",
 )
 PROGRESS = {
-    NotificationState.PENDING: Progress(rows=[PENDING], planned=True, users=1),
-    NotificationState.DELIVERING: Progress(rows=[SENT, PENDING], planned=True, users=2),
-    NotificationState.DELIVERED: Progress(rows=[SENT], planned=True, users=1),
-    NotificationState.PARTIALLY_DELIVERED: Progress(rows=[SENT, FAILED], planned=True, users=2),
-    NotificationState.FAILED: Progress(rows=[FAILED], planned=True, users=1),
-    NotificationState.SUSPENDED: Progress(rows=[PENDING], planned=True, users=1, suspended=True),
-    NotificationState.EXPIRED: Progress(
-        rows=[], planned=True, verdict=Obstacle(reason=Reason.EXPIRED, message="too late")
+    NotificationState.PENDING: Progress(tally=Tally.of([PENDING]), planned=True, users=1),
+    NotificationState.DELIVERING: Progress(tally=Tally.of([SENT, PENDING]), planned=True, users=2),
+    NotificationState.DELIVERED: Progress(tally=Tally.of([SENT]), planned=True, users=1),
+    NotificationState.PARTIALLY_DELIVERED: Progress(
+        tally=Tally.of([SENT, FAILED]), planned=True, users=2
     ),
-    NotificationState.NO_RECIPIENTS: Progress(rows=[], planned=True),
+    NotificationState.FAILED: Progress(tally=Tally.of([FAILED]), planned=True, users=1),
+    NotificationState.SUSPENDED: Progress(
+        tally=Tally.of([PENDING]), planned=True, users=1, suspended=True
+    ),
+    NotificationState.EXPIRED: Progress(
+        tally=Tally.of([]),
+        planned=True,
+        verdict=Obstacle(reason=Reason.EXPIRED, message="too late"),
+    ),
+    NotificationState.NO_RECIPIENTS: Progress(tally=Tally.of([]), planned=True),
 }
 
 
@@ -68,7 +77,6 @@ def written(state: NotificationState) -> dict[str, Any]:
         state=verdict.state,
         summary=verdict.summary,
         reason=verdict.reason,
-        deliveries=list(progress.rows),
         conditions=conditions(progress, verdict, old=[], generation=3, now=NOW),
     ).to_wire()
 

@@ -12,7 +12,6 @@ from notifications_operator.api.notification import (
     Notification,
     NotificationState,
     NotificationStatus,
-    ProcessorSummary,
 )
 from notifications_operator.api.reasons import Reason
 from notifications_operator.telemetry import metrics
@@ -94,12 +93,11 @@ def test_end_counts_deliveries_and_time() -> None:
     count = value("notifications_created_to_finished_seconds_count")
     total = value("notifications_created_to_finished_seconds_sum")
     metrics.count_finished(
-        finished(
-            row(DeliveryState.SENT),
-            row(DeliveryState.SENT),
-            row(DeliveryState.FAILED, Reason.MAILBOX_FULL),
-            created=datetime.now(UTC) - timedelta(seconds=100),
-        )
+        finished(created=datetime.now(UTC) - timedelta(seconds=100)),
+        [
+            (("test-metrics", "Sent", None), 2),
+            (("test-metrics", "Failed", Reason.MAILBOX_FULL), 1),
+        ],
     )
     labels = {"processor": "test-metrics"}
     assert value("notifications_deliveries_total", state="Sent", reason="", **labels) == 2
@@ -112,7 +110,9 @@ def test_end_counts_deliveries_and_time() -> None:
 
 def test_names_and_labels() -> None:
     metrics.count_attempt("test-metrics", "sent")
-    metrics.count_finished(finished(row(DeliveryState.SENT), created=datetime.now(UTC)))
+    metrics.count_finished(
+        finished(created=datetime.now(UTC)), [(("test-metrics", "Sent", None), 1)]
+    )
     metrics.count_sent("test-metrics", datetime.now(UTC), 1)
     metrics.measure_processors({"test-metrics": GAUGES})
     metrics.measure_checks({"catalog": None})
@@ -130,34 +130,6 @@ def test_names_and_labels() -> None:
     derived = ("_count", "_sum", "_created")
     assert {name: labels for name, labels in found.items() if not name.endswith(derived)} == NAMES
     assert b"secret-ada" not in generate_latest()
-
-
-def test_deliveries_beyond_the_listed_ones_are_counted() -> None:
-    """A large ledger lists only what needs attention; its counters are complete."""
-    notification = finished(created=datetime.now(UTC))
-    listed = [
-        item.model_copy(update={"processor": "test-large"})
-        for item in (
-            row(DeliveryState.FAILED, Reason.TIMEOUT),
-            row(DeliveryState.UNKNOWN, Reason.AMBIGUOUS),
-        )
-    ]
-    summary = ProcessorSummary(
-        name="test-large", total=1000, sent=990, failed=3, skipped=5, unknown=2
-    )
-    status = notification.status.model_copy(update={"deliveries": listed, "processors": [summary]})
-    notification = notification.model_copy(update={"status": status})
-    metrics.count_finished(notification)
-
-    def total(state: str, reason: str) -> float:
-        return value(
-            "notifications_deliveries_total", processor="test-large", state=state, reason=reason
-        )
-
-    assert total("Sent", "") == 990
-    assert (total("Failed", "Timeout"), total("Failed", "")) == (1, 2)
-    assert total("Skipped", "") == 5
-    assert (total("Unknown", "Ambiguous"), total("Unknown", "")) == (1, 1)
 
 
 def test_gauges_of_a_processor_that_is_gone_vanish() -> None:
