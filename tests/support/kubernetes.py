@@ -8,7 +8,7 @@ import json
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -155,6 +155,21 @@ class Kubernetes:
             if time.monotonic() > end:
                 raise AssertionError(f"{kind} {name} is still there after {seconds} s")
             await asyncio.sleep(0.05)
+
+    async def watch(
+        self, kind: str, namespace: str, query: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Object]:
+        """Yield events from now on, beginning with all objects that are there, until closed.
+
+        The request is on its way to the server only when the first event is asked for.
+        """
+        full = {**(query or {}), "watch": "true"}
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with self._session.get(_path(kind, namespace), params=full, timeout=timeout) as answer:
+            answer.raise_for_status()
+            async for line in answer.content:
+                event: Object = json.loads(line)
+                yield event
 
     async def _request(
         self,
