@@ -51,13 +51,8 @@ async def broadcast(environment: Environment, users: int) -> list[Figure]:
         run = await _run(environment, operator, namespace, users)
         growth = environment.etcd_bytes() - stored
         peak = operator.usage.peak
-    writes = environment.requests(
-        lambda entry: (
-            entry.get("objectRef", {}).get("namespace") == namespace
-            and entry["verb"] not in ("get", "list", "watch")
-            and entry["objectRef"]["resource"] != "events"
-        )
-    )
+    writes = environment.writes(namespace)
+    del writes["create events"]
     name = f"broadcast-{users}"
     rates = tenths(run.progress, users)
     per_thousand = 1000 / users
@@ -83,7 +78,7 @@ async def broadcast(environment: Environment, users: int) -> list[Figure]:
         ),
         Figure(
             figure=f"{name}.ledger-writes",
-            value=len(writes) * per_thousand,
+            value=writes.total() * per_thousand,
             unit="writes/1000 mails",
         ),
         Figure(

@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from bench.people import catalog_objects
 from bench.postfix import SESSIONS, Postfix, Sink, postfix, running_sink
 from bench.usage import Usage, usage
 from hack.cluster import Cluster, Source, record, up
-from tests.support.audit import Entry, entries
+from tests.support.audit import Entry, entries, writes
 from tests.support.installation import Installation
 from tests.support.kubernetes import Kubernetes, Object
 
@@ -76,21 +77,29 @@ class Environment:
         finally:
             self.installation.close()
 
-    def requests(self, about: Callable[[Entry], bool]) -> list[Entry]:
-        """Return the API server's own record of what the operator asked of it, by time.
+    @property
+    def operator_kubeconfig(self) -> Path:
+        """The operator's ServiceAccount's, for peers that shall have its rights and its queue."""
+        self.installation.prepare()
+        return self.installation.directory / "operator.kubeconfig"
 
-        Parameters
-        ----------
-        about
-            Says whether an entry is wanted.
-        """
-        assert self.cluster.audit_log is not None
+    def requests(self, about: Callable[[Entry], bool]) -> list[Entry]:
+        """Return those of all requests to the API server that are asked for."""
+        return [entry for entry in entries(self._audit_log) if about(entry)]
+
+    def writes(self, namespace: str) -> Counter[str]:
+        """Count what the operator wrote in a namespace, as ``patch notifications/status``."""
         user = f"system:serviceaccount:{NAMESPACE}:{self.installation.account}"
-        return [
-            entry
-            for entry in entries(self.cluster.audit_log)
-            if entry["user"]["username"] == user and about(entry)
-        ]
+
+        def here(reference: Object) -> bool:
+            return bool(reference.get("namespace") == namespace)
+
+        return Counter(writes(self._audit_log, user=user, about=here))
+
+    @property
+    def _audit_log(self) -> Path:
+        assert self.cluster.audit_log is not None
+        return self.cluster.audit_log
 
     def etcd_bytes(self) -> int:
         """Return how many bytes of etcd's database are in use, old revisions included."""

@@ -7,7 +7,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.support.kubernetes import Kubernetes, Object
+import aiohttp
+
+from tests.support.kubernetes import APIError, Kubernetes, Object
 
 
 class BenchmarkError(Exception):
@@ -24,6 +26,7 @@ class Deliveries:
         self.moments: dict[str, float] = {}
         """When each one was seen, by its name, as ``time.perf_counter`` has it."""
         self.bodies: dict[str, Object] = {}
+        self._failure = ""
         self._changed = asyncio.Condition()
 
     async def wait(self, count: int, *, seconds: float) -> None:
@@ -36,19 +39,26 @@ class Deliveries:
         """
         try:
             async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(lambda: len(self.moments) >= count)
+                await self._changed.wait_for(lambda: bool(self._failure) or len(self.moments) >= count)
         except TimeoutError:
+            pass
+        if len(self.moments) < count:
             raise BenchmarkError(
                 f"{len(self.moments)} of {count} Notifications were delivered within {seconds} s"
-            ) from None
+                + (f"; the watch failed: {self._failure}" if self._failure else "")
+            )
 
     async def follow(self, kubernetes: Kubernetes, namespace: str) -> None:
         """Watch until cancelled."""
-        query = {
-            "fieldSelector": "status.state=Delivered",
-            # Five minutes is what a server ends a watch after; a figure may take longer.
-            "timeoutSeconds": "86400",
-        }
+        try:
+            await self._follow(kubernetes, namespace)
+        except (APIError, aiohttp.ClientError, OSError, ValueError) as error:
+            async with self._changed:
+                self._failure = repr(error)
+                self._changed.notify_all()
+
+    async def _follow(self, kubernetes: Kubernetes, namespace: str) -> None:
+        query = {"fieldSelector": "status.state=Delivered"}
         async for event in kubernetes.watch("Notification", namespace, query):
             moment = time.perf_counter()
             body = event["object"]

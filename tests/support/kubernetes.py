@@ -67,6 +67,8 @@ class Kubernetes:
                     pem.write(base64.b64decode(user[part]))
                 pem.flush()
                 context.load_cert_chain(pem.name)
+        if "token" in user:
+            self._headers["Authorization"] = f"Bearer {user['token']}"
         self._session = aiohttp.ClientSession(
             base_url=cluster["server"].rstrip("/") + "/",
             connector=aiohttp.TCPConnector(ssl=context),
@@ -161,15 +163,23 @@ class Kubernetes:
     ) -> AsyncIterator[Object]:
         """Yield events from now on, beginning with all objects that are there, until closed.
 
-        The request is on its way to the server only when the first event is asked for.
+        The server ends watches when it likes to, also soon after a definition was installed; then
+        all objects come again.
         """
         full = {**(query or {}), "watch": "true"}
         timeout = aiohttp.ClientTimeout(total=None)
-        async with self._session.get(_path(kind, namespace), params=full, timeout=timeout) as answer:
-            answer.raise_for_status()
-            async for line in answer.content:
-                event: Object = json.loads(line)
-                yield event
+        path = _path(kind, namespace)
+        while True:
+            async with self._session.get(path, params=full, timeout=timeout) as answer:
+                if answer.status == 429:
+                    # Its cache of a definition that was just installed is not filled yet.
+                    await asyncio.sleep(0.1)
+                    continue
+                if answer.status >= 300:
+                    raise APIError(answer.status, await answer.text())
+                async for line in answer.content:
+                    event: Object = json.loads(line)
+                    yield event
 
     async def _request(
         self,
