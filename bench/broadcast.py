@@ -27,9 +27,7 @@ Sample = tuple[float, int]
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """One broadcast, as it was seen from outside.
-
-    """
+    """One broadcast, as it was seen from outside."""
 
     started: float
     ended: float
@@ -89,9 +87,7 @@ async def broadcast(environment: Environment, users: int) -> list[Figure]:
     ]
 
 
-async def _run(
-    environment: Environment, operator: Operator, namespace: str, users: int
-) -> _Run:
+async def _run(environment: Environment, operator: Operator, namespace: str, users: int) -> _Run:
     kubernetes, sink = environment.kubernetes, environment.sink
     before = sink.messages()
     progress: list[Sample] = []

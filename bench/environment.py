@@ -141,9 +141,7 @@ class Operator:
 @asynccontextmanager
 async def environment() -> AsyncIterator[Environment]:
     """Start everything but the operator; leave nothing behind."""
-    cluster = await asyncio.to_thread(
-        lambda: up(f"bench-{os.getpid()}", source=Source.LOCAL)
-    )
+    cluster = await asyncio.to_thread(lambda: up(f"bench-{os.getpid()}", source=Source.LOCAL))
     try:
         with tempfile.TemporaryDirectory(prefix="notifications-bench-") as name:
             directory = Path(name)

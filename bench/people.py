@@ -51,14 +51,10 @@ def catalog_texts(users: int) -> Iterator[str]:
     """Yield YAML streams of so many users, each with an address, a team and a division."""
     for start in range(0, users, _USERS_PER_OBJECT):
         numbers = range(start, min(start + _USERS_PER_OBJECT, users))
-        yield "---\n".join(
-            _USER.format(number=number, team=number // TEAM) for number in numbers
-        )
+        yield "---\n".join(_USER.format(number=number, team=number // TEAM) for number in numbers)
     teams = range(0, users, TEAM)
     groups = [_TEAM.format(team=at // TEAM, division=at // DIVISION) for at in teams]
-    groups += [
-        _DIVISION.format(division=at // DIVISION) for at in range(0, users, DIVISION)
-    ]
+    groups += [_DIVISION.format(division=at // DIVISION) for at in range(0, users, DIVISION)]
     yield "---\n".join(groups)
 
 

@@ -165,4 +165,3 @@ def _listens(port: int) -> bool:
     wanted = f"0100007F:{port:04X}"
     with Path("/proc/net/tcp").open() as table:
         return any(line.split()[1] == wanted and line.split()[3] == "0A" for line in table)
-

@@ -39,7 +39,9 @@ class Deliveries:
         """
         try:
             async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(lambda: bool(self._failure) or len(self.moments) >= count)
+                await self._changed.wait_for(
+                    lambda: bool(self._failure) or len(self.moments) >= count
+                )
         except TimeoutError:
             pass
         if len(self.moments) < count:
