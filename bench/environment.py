@@ -65,9 +65,15 @@ class Environment:
             await self.kubernetes.create(new)
 
     @asynccontextmanager
-    async def operator(self) -> AsyncIterator[Operator]:
-        """Run the operator until it is ready, and stop it as the kubelet does."""
-        environment = await asyncio.to_thread(self.installation.prepare)
+    async def operator(self, *, server: str | None = None) -> AsyncIterator[Operator]:
+        """Run the operator from when it is ready on, and stop it as the kubelet does.
+
+        Parameters
+        ----------
+        server
+            Address of the API server, if not the cluster's own: a proxy's.
+        """
+        environment = await asyncio.to_thread(lambda: self.installation.prepare(server=server))
         start = time.perf_counter()
         self.installation.launch(environment)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 
@@ -58,11 +58,22 @@ def table(figures: Sequence[Figure]) -> str:
             for figure in figures
         ),
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
+    return text_table(rows, left=(0, 2, 3))
+
+
+def text_table(rows: Sequence[Sequence[str]], *, left: Collection[int] = ()) -> str:
+    """Return rows, the first of them the header, in aligned columns.
+
+    Parameters
+    ----------
+    left
+        Columns that are aligned at their left, not at their right.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
         cells = [
-            cell.rjust(width) if column in (1, 4, 5) else cell.ljust(width)
+            cell.ljust(width) if column in left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())

@@ -55,7 +55,8 @@ def catalog_texts(users: int) -> Iterator[str]:
     teams = range(0, users, TEAM)
     groups = [_TEAM.format(team=at // TEAM, division=at // DIVISION) for at in teams]
     groups += [_DIVISION.format(division=at // DIVISION) for at in range(0, users, DIVISION)]
-    yield "---\n".join(groups)
+    if groups:
+        yield "---\n".join(groups)
 
 
 def catalog_objects(users: int, namespace: str) -> Iterator[Object]:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache as remembered
 from pathlib import Path
-from typing import IO
 
 from hack.cluster import cache
 from tests.support.installation import free_port
@@ -86,8 +85,7 @@ class Sink:
 
     def messages(self) -> int:
         """Return how many messages were accepted since it started."""
-        with self.counters.open("rb") as output:
-            return _last_count(output)
+        return accepted(self.counters)
 
     def close(self) -> None:
         """End it."""
@@ -152,11 +150,15 @@ def _run(command: list[str], *, within: Path | None = None) -> str:
     return result.stdout
 
 
-def _last_count(output: IO[bytes]) -> int:
-    """Read ``sess=1 quit=0 mesg=17`` from the end of what the sink overwrites on a terminal."""
-    size = output.seek(0, os.SEEK_END)
-    output.seek(max(0, size - 256))
-    parts = [part for part in output.read().split(b"\r")[:-1] if b"mesg=" in part]
+def accepted(counters: Path) -> int:
+    """Return how many messages a sink's counters say, such as ``sess=1 quit=0 mesg=17``.
+
+    It ends each with a carriage return, as on a terminal.
+    """
+    with counters.open("rb") as output:
+        size = output.seek(0, os.SEEK_END)
+        output.seek(max(0, size - 256))
+        parts = [part for part in output.read().split(b"\r")[:-1] if b"mesg=" in part]
     return int(parts[-1].rpartition(b"mesg=")[2]) if parts else 0
 
 

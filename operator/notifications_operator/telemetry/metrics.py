@@ -35,6 +35,10 @@ QUEUE = Gauge(
 )
 READY = Gauge("notifications_processor_ready", "Whether a processor can send.", ["processor"])
 
+TASKS = Gauge(
+    "notifications_event_loop_tasks", "Tasks of the event loop; steady under a steady load."
+)
+
 
 def count_attempt(processor: str, result: str | Reason) -> None:
     """Count one attempt by its result."""
