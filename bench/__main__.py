@@ -43,11 +43,11 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(BENCHMARKS):
         parser.error(f"no such figure: {', '.join(sorted(unknown))}; {', '.join(BENCHMARKS)}")
-    sizes = {name: given for name in BENCHMARKS if (given := getattr(arguments, name))}
+    chosen = {name: given for name in BENCHMARKS if (given := getattr(arguments, name))}
     # A run that is told to end takes its cluster down, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        figures = asyncio.run(_measure(arguments.names or list(BENCHMARKS), sizes))
+        figures = asyncio.run(_measure(arguments.names or list(BENCHMARKS), chosen))
     except (BenchmarkError, ClusterError, PostfixError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
