@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import random
 import signal
 import sys
@@ -284,6 +285,8 @@ def main() -> int:
     arguments = parser.parse_args()
     seconds = arguments.seconds or arguments.minutes * 60
     print(f"soak: {seconds:.0f} s, --seed {arguments.seed}", file=sys.stderr, flush=True)
+    # The proxy's way to lose an answer is an exception, which is no news here.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     interval = min(SAMPLE_SECONDS, seconds * (1 - WARM_UP) / (FEWEST + 2))
     try:
