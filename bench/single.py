@@ -51,10 +51,12 @@ async def latency(environment: Environment, samples: int) -> list[Figure]:
 
     return [
         figure("apply-to-delivered", lambda times: times.total),
+        figure("create", lambda times: times.creating),
         figure("created-to-first-patch", lambda times: times.noticed),
         figure("first-patch", lambda times: times.claiming),
         figure("between-patches", lambda times: times.sending),
         figure("second-patch", lambda times: times.recording),
+        figure("seen", lambda times: times.seen),
     ]
 
 
@@ -101,13 +103,20 @@ async def burst(environment: Environment, count: int) -> list[Figure]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Times:
-    """Seconds of one Notification, from the API server's audit log; the total as a client saw."""
+    """Seconds of one Notification: the total as its client saw it, parts by the audit log."""
 
     total: float
+    creating: float
     noticed: float
     claiming: float
     sending: float
     recording: float
+
+    @property
+    def seen(self) -> float:
+        """What remains: the news on its way through the watch, and the client's own work."""
+        parts = self.creating + self.noticed + self.claiming + self.sending + self.recording
+        return self.total - parts
 
 
 async def _one_by_one(environment: Environment, namespace: str, count: int) -> Sequence[_Times]:
@@ -166,6 +175,7 @@ def _times(
         found.append(
             _Times(
                 total=total,
+                creating=_answered(create) - _received(create),
                 noticed=_received(claim) - _answered(create),
                 claiming=_answered(claim) - _received(claim),
                 sending=_received(record) - _answered(claim),

@@ -19,10 +19,12 @@ SIZE = 10
 
 NAMES = {
     "latency.apply-to-delivered",
+    "latency.create",
     "latency.created-to-first-patch",
     "latency.first-patch",
     "latency.between-patches",
     "latency.second-patch",
+    "latency.seen",
     "burst-10.rate",
     "burst-10.patches",
     "burst-10.events",
