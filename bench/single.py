@@ -122,14 +122,14 @@ class _Times:
 async def _one_by_one(environment: Environment, namespace: str, count: int) -> Sequence[_Times]:
     totals: dict[str, float] = {}
     async with deliveries(environment.kubernetes, namespace) as delivered:
-        await _deliver(environment, namespace, delivered, WARM_UP, 0)
+        await deliver(environment, namespace, delivered, WARM_UP, 0)
         for number in range(count):
             name = f"n-{number}"
-            totals[name] = await _deliver(environment, namespace, delivered, name, number)
+            totals[name] = await deliver(environment, namespace, delivered, name, number)
     return _times(environment, namespace, totals)
 
 
-async def _deliver(
+async def deliver(
     environment: Environment, namespace: str, delivered: Deliveries, name: str, number: int
 ) -> float:
     """Create one Notification and return the seconds until a watch shows it as delivered."""
@@ -149,7 +149,7 @@ async def _all_at_once(environment: Environment, namespace: str, count: int) -> 
             await environment.kubernetes.create(_notification(f"n-{number}", namespace, number))
 
     async with deliveries(environment.kubernetes, namespace) as delivered:
-        await _deliver(environment, namespace, delivered, WARM_UP, 0)
+        await deliver(environment, namespace, delivered, WARM_UP, 0)
         start = time.perf_counter()
         async with asyncio.TaskGroup() as tasks:
             for number in range(count):
