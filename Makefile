@@ -11,8 +11,12 @@ REPORTS := build/reports
 # Of the demo's cluster.
 NAME ?= demo
 
+# Arguments of the benchmark, and the length of a soak.
+BENCH ?=
+MINUTES ?= 20
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down demo-mails test lint tools unit e2e format sync image clean
+.PHONY: help setup demo demo-down demo-mails test lint tools unit e2e bench soak format sync image clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -54,6 +58,14 @@ unit: tools  ## Unit and integration tests
 e2e: tools  ## Tests on real clusters
 	@mkdir -p $(REPORTS)
 	$(PYTHON) -m pytest tests/e2e -n 2 --dist loadfile --junitxml=$(REPORTS)/e2e.xml
+
+# Each figure beside its peer; BENCH chooses some and their sizes: BENCH="broadcast --broadcast 1000".
+bench: tools  ## Measure the operator beside its peers (docs/performance.md)
+	@mkdir -p $(REPORTS)
+	@$(PYTHON) -m bench $(BENCH) --json $(REPORTS)/bench.jsonl
+
+soak: tools  ## A steady load with faults for MINUTES (20): does anything grow?
+	@$(PYTHON) -m bench.soak --minutes $(MINUTES)
 
 format: setup  ## Format the code, fix what can be fixed
 	$(PYTHON) -m ruff check --fix .

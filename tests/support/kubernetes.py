@@ -8,7 +8,7 @@ import json
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -71,6 +71,8 @@ class Kubernetes:
                     pem.write(base64.b64decode(user[part]))
                 pem.flush()
                 context.load_cert_chain(pem.name)
+        if "token" in user:
+            self._headers["Authorization"] = f"Bearer {user['token']}"
         self._session = aiohttp.ClientSession(
             base_url=cluster["server"].rstrip("/") + "/",
             connector=aiohttp.TCPConnector(ssl=context),
@@ -159,6 +161,29 @@ class Kubernetes:
             if time.monotonic() > end:
                 raise AssertionError(f"{kind} {name} is still there after {seconds} s")
             await asyncio.sleep(0.05)
+
+    async def watch(
+        self, kind: str, namespace: str, query: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Object]:
+        """Yield events from now on, beginning with all objects that are there, until closed.
+
+        The server ends watches when it likes to, also soon after a definition was installed; then
+        all objects come again.
+        """
+        full = {**(query or {}), "watch": "true"}
+        timeout = aiohttp.ClientTimeout(total=None)
+        path = _path(kind, namespace)
+        while True:
+            async with self._session.get(path, params=full, timeout=timeout) as answer:
+                if answer.status == 429:
+                    # Its cache of a definition that was just installed is not filled yet.
+                    await asyncio.sleep(0.1)
+                    continue
+                if answer.status >= 300:
+                    raise APIError(answer.status, await answer.text())
+                async for line in answer.content:
+                    event: Object = json.loads(line)
+                    yield event
 
     async def _request(
         self,

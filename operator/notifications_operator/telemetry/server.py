@@ -81,5 +81,6 @@ class TelemetryServer:
     async def _metrics(self, _: web.Request) -> web.Response:
         self._measure()
         metrics.measure_checks(self._readiness())
+        metrics.TASKS.set(len(asyncio.all_tasks()))
         body = generate_latest()
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

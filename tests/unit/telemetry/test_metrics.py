@@ -44,6 +44,7 @@ NAMES = {
     "notifications_watch_missed_total": set(),
     "notifications_build_info": {"version"},
     "notifications_ready_check": {"check"},
+    "notifications_event_loop_tasks": set(),
 }
 GAUGES = ProcessorGauges(
     waiting=3, ready=True, suspended=False, breaker_open=True, window=10, claimed=7

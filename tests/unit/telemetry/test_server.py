@@ -81,6 +81,7 @@ async def test_metrics_are_brought_up_to_date() -> None:
         status, text, kind = await get("/metrics")
         assert (status, kind) == (200, "text/plain")
         assert "notifications_unfinished" in text
+        assert int(text.partition("\nnotifications_event_loop_tasks ")[2].split(".")[0]) > 1
         assert measured == [1]
 
 

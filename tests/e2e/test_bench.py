@@ -1,0 +1,89 @@
+"""The benchmark and the soak, in the smallest sizes: all figures come; how fast is no matter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bench.environment import Environment, environment
+from bench.run import BENCHMARKS, run
+from bench.soak import TOLERANCES, describe, soak
+
+pytestmark = pytest.mark.cluster
+
+SIZE = 10
+
+NAMES = {
+    "latency.apply-to-delivered",
+    "latency.create",
+    "latency.created-to-first-patch",
+    "latency.first-patch",
+    "latency.between-patches",
+    "latency.second-patch",
+    "latency.seen",
+    "burst-10.rate",
+    "burst-10.patches",
+    "burst-10.events",
+    "burst-10.cpu",
+    "broadcast-10.rate",
+    "broadcast-10.flatness",
+    *(f"broadcast-10.rate.tenth-{number}" for number in range(1, 11)),
+    "broadcast-10.cpu",
+    "broadcast-10.memory",
+    "broadcast-10.ledger-writes",
+    "broadcast-10.etcd-growth",
+    "catalog-10.load",
+    "catalog-10.memory",
+    "catalog-10.memory-peak",
+    "catalog-10.resolve-10",
+    "restart-10.patches",
+    "restart-10.mails",
+    "restart-10.ready",
+    "restart-10.memory",
+}
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Environment]:
+    """A cluster of the benchmark's own, without an operator."""
+    async with environment() as place:
+        yield place
+
+
+async def test_every_figure_is_produced(place: Environment) -> None:
+    sizes = dict.fromkeys(BENCHMARKS, (SIZE,))
+    found = [figure async for group in run(place, list(BENCHMARKS), sizes) for figure in group]
+    assert {figure.figure for figure in found} == NAMES
+    assert len(found) == len(NAMES)
+    values = {figure.figure: figure.value for figure in found}
+    assert values["restart-10.patches"] == values["restart-10.mails"] == 0
+    # The limits are measured in the same run, not written down.
+    peers = {figure.peer for figure in found}
+    assert {"smtp-source -d -s 8 -l 2048", "bare loop, one at a time"} <= peers
+
+
+async def test_a_soak_samples_everything_and_leaves_nothing_unfinished(place: Environment) -> None:
+    result = await soak(place, seconds=10, interval=1, seed=1)
+    assert result.unfinished == []
+    assert result.created > 0
+    assert result.mails > 0
+    assert result.faults > 0
+    assert set(result.trends) == set(TOLERANCES)
+    assert all(sample.memory > 0 and sample.tasks > 0 for sample in result.samples)
+    assert "second" in describe(result)
+
+
+def test_an_unknown_name_is_refused() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "bench", "brodcast"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "no such figure: brodcast" in result.stderr
