@@ -162,6 +162,7 @@ def measure_checks(checks: Mapping[str, str | None]) -> None:
     for name, problem in checks.items():
         CHECK.labels(name).set(problem is None)
 
+
 TASKS = Gauge(
     "notifications_event_loop_tasks", "Tasks of the event loop; steady under a steady load."
 )
