@@ -55,8 +55,8 @@ _numbers = count(1)
 class Services:
     """What all runners share.
 
-    ``holder`` begins what is written into claims: the lease epoch and a name that no other
-    process has.
+    ``holder`` is a name that no other process has. ``epoch`` stands before it in claims: the
+    acquisition of the Lease they were made under, or ``None`` while another process leads.
     ``directory`` is ``None`` until the catalog was read once; ``accepting`` says whether new
     claims may be made, and ``draining`` whether they never will be again.
     """
@@ -66,6 +66,7 @@ class Services:
     supervisor: Supervisor
     planner: Planner
     holder: str
+    epoch: Callable[[], int | None]
     open_wait: float
     directory: Callable[[], Directory | None]
     accepting: Callable[[], bool]
@@ -170,6 +171,9 @@ class Runner:
         self._observe()
         if self._deleted:
             return self._leave()
+        epoch = self._services.epoch()
+        if epoch is None:
+            return await self._stand_by()
         directory = self._services.directory()
         if directory is None:
             return None if self._services.draining() else LONGEST_SLEEP
@@ -179,13 +183,14 @@ class Runner:
             ledger.put_all(unclaim(row) for row in self._unlaunched(ledger))
         else:
             self._launch(directory)
+            ledger.put_all(unclaim(row) for row in self._outdated(ledger, epoch))
         if self._notification.restarts:
             ledger.start_time = None
         results = list(self._sends.results)
         finished = self._record_results(ledger)
         self._settle_doubts(ledger, now)
         self._services.planner.plan(self._notification, ledger, directory, now)
-        kept = self._claim(ledger, finished, now)
+        kept = self._claim(ledger, finished, now, epoch)
         if self._opens_later(ledger):
             return self._opening_delay()
         await self._store(ledger, now)
@@ -194,6 +199,24 @@ class Runner:
             self._slots.recorded(name, finished=amount, kept=kept[name])
         self._launch(directory)
         return self._next_delay(ledger, now)
+
+    async def _stand_by(self) -> float | None:
+        """Record what became of our own claims, and leave everything else to the leader.
+
+        Only the rows are written, and only while they carry these very claims: what the
+        Notification comes to is for the leader to say.
+        """
+        self._slots.give_back_all()
+        ledger = Ledger.load(self._notification.status)
+        ledger.put_all(unclaim(row) for row in self._unlaunched(ledger))
+        results = list(self._sends.results)
+        finished = self._record_results(ledger)
+        await self._store_rows(ledger)
+        self._sends.recorded(results)
+        for name, amount in finished.items():
+            self._slots.recorded(name, finished=amount, kept=0)
+        over = self._notification.finished or self._services.draining()
+        return None if over and not self._sends.in_flight else LONGEST_SLEEP
 
     def _observe(self) -> None:
         """Take what the watch brought, unless it is older than what we wrote or read."""
@@ -230,7 +253,9 @@ class Runner:
                 jitter = random()  # noqa: S311 - spreads retries, guards nothing
                 ledger.put(doubt(row, policy=policy, now=now, jitter=jitter))
 
-    def _claim(self, ledger: Ledger, finished: Counter[str], now: datetime) -> Counter[str]:
+    def _claim(
+        self, ledger: Ledger, finished: Counter[str], now: datetime, epoch: int
+    ) -> Counter[str]:
         """Claim ready rows with the slots at hand, apply for more, give back what is not needed.
 
         Returns
@@ -251,7 +276,7 @@ class Runner:
             kept[name] = self._slots.exchange(name, finished=finished[name], wanted=len(ready))
             wanted = len(ready) - kept[name]
             slots = kept[name] + self._slots.obtain(name, wanted, severity=severity)
-            holder = f"{self._holder}.{next(self._claims)}"
+            holder = f"{epoch}/{self._holder}.{next(self._claims)}"
             ledger.put_all(claim(row, holder=holder, now=now) for row in ready[:slots])
         return kept
 
@@ -290,6 +315,22 @@ class Runner:
         self._check_claims(ledger, wire)
         await self._announcer.announce(before, self._notification)
 
+    async def _store_rows(self, ledger: Ledger) -> None:
+        """Write the rows alone, if they differ from the stored ones."""
+        status = self._notification.status
+        rows = list(ledger.rows.values())
+        if rows == status.deliveries:
+            return
+        wanted = status.model_copy(update={"deliveries": rows})
+        wire = (minimal_status(wanted) if self._minimal else wanted).to_wire()
+        self._adopt(
+            await self._services.cluster.patch_status(
+                self.ref,
+                {"deliveries": wire["deliveries"]},
+                resource_version=self._notification.metadata.resource_version,
+            )
+        )
+
     def _note(self, ledger: Ledger) -> str | None:
         """What the user should know though it stops nothing."""
         notes = [ttl_note(self._notification)]
@@ -327,18 +368,26 @@ class Runner:
         self._pruned = False
 
     def _launch(self, directory: Directory) -> None:
-        """Send every delivery that is claimed by us in the cluster and not under way."""
-        if self._deleted:
+        """Send every delivery that is claimed by us in the cluster and not under way.
+
+        Only claims of the present epoch: between two of them another process may have led, and
+        what we know of the rows may be old.
+        """
+        epoch = self._services.epoch()
+        if self._deleted or epoch is None:
             return
         ledger = Ledger.load(self._notification.status)
-        claimed = self._unlaunched(ledger)
+        outdated = self._outdated(ledger, epoch)
+        claimed = [row for row in self._unlaunched(ledger) if row not in outdated]
         if not claimed:
             return
         outbound = self._services.planner.outbound(self._notification, ledger)
         for name in dict.fromkeys(row.processor for row in claimed):
             rows = [row for row in claimed if row.processor == name]
             self._slots.used(name, len(rows))
-            self._sends.launch(name, rows, outbound, directory)
+            self._sends.launch(
+                name, rows, outbound, directory, may_send=lambda: self._services.epoch() == epoch
+            )
 
     def _unlaunched(self, ledger: Ledger) -> list[Delivery]:
         """Return rows with a claim of ours that was not acted upon, as its answer was lost."""
@@ -346,6 +395,14 @@ class Runner:
             row
             for row in ledger.in_state(DeliveryState.CLAIMED)
             if self._is_ours(row) and not self._sends.concerns(row)
+        ]
+
+    def _outdated(self, ledger: Ledger, epoch: int) -> list[Delivery]:
+        """Return rows with a claim of ours, made under another epoch, that was not acted upon."""
+        return [
+            row
+            for row in self._unlaunched(ledger)
+            if not (row.holder or "").startswith(f"{epoch}/")
         ]
 
     def _next_delay(self, ledger: Ledger, decided: datetime) -> float | None:
@@ -390,7 +447,8 @@ class Runner:
 
     def _is_ours(self, row: Delivery) -> bool:
         """Whether a claim is this runner's; one of an earlier runner is as doubtful as any."""
-        return (row.holder or "").startswith(f"{self._holder}.")
+        _, _, holder = (row.holder or "").partition("/")
+        return holder.startswith(f"{self._holder}.")
 
     def _is_newer(self, offered: tuple[Notification, dict[str, Any]] | None) -> bool:
         version = self._notification.metadata.version

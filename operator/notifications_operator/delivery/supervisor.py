@@ -46,7 +46,9 @@ class Supervisor:
         recorder: Recorder,
         environment: Environment,
         verify_interval: float,
+        leading: Callable[[], bool],
     ) -> None:
+        self._leading = leading
         self._namespace = namespace
         self._registry = registry
         self._cluster = cluster
@@ -94,14 +96,14 @@ class Supervisor:
         if resource.metadata.namespace != self._namespace:
             self._refuse(resource.metadata, resource.status.conditions)
             return
-        self._channel(resource.metadata, resource.status).offer(resource)
+        self._channel(resource.metadata).offer(resource)
 
     def offer_invalid(self, metadata: ObjectMeta, problem: str) -> None:
         """Take a processor whose specification cannot be read."""
         if metadata.namespace != self._namespace:
             self._refuse(metadata, ())
             return
-        self._channel(metadata, NotificationProcessorStatus()).offer_invalid(metadata, problem)
+        self._channel(metadata).offer_invalid(metadata, problem)
 
     def withdraw(self, metadata: ObjectMeta) -> None:
         """Let go of a processor that was deleted."""
@@ -112,6 +114,11 @@ class Supervisor:
             self._missing_since[key] = time.monotonic()
             self._changed()
 
+    def resume(self) -> None:
+        """Write what there is to say; until now another process did."""
+        for channel in self._channels.values():
+            channel.updated.set()
+
     async def close(self) -> None:
         """Stop all processors; sends in flight must have ended."""
         tasks = [task for group in self._tasks.values() for task in group]
@@ -119,7 +126,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _channel(self, metadata: ObjectMeta, status: NotificationProcessorStatus) -> Channel:
+    def _channel(self, metadata: ObjectMeta) -> Channel:
         channel = self._channels.get(metadata.name)
         if channel is None:
             channel = Channel(
@@ -133,9 +140,7 @@ class Supervisor:
             self._missing_since.pop(metadata.name, None)
             self._tasks[metadata.name] = [
                 asyncio.create_task(channel.run(), name=f"processor {metadata.name}"),
-                asyncio.create_task(
-                    self._report(channel, status), name=f"status of {metadata.name}"
-                ),
+                asyncio.create_task(self._report(channel), name=f"status of {metadata.name}"),
             ]
             self._changed()
         return channel
@@ -144,6 +149,9 @@ class Supervisor:
         """Say once that a processor outside the operator's namespace is not used."""
         ready = find_condition(old, ConditionType.READY)
         known = ready is not None and ready.observed_generation == metadata.generation
+        if known:
+            for task in self._tasks.pop(metadata.uid, []):
+                task.cancel()
         if known or metadata.uid in self._tasks:
             return
         message = (
@@ -156,13 +164,20 @@ class Supervisor:
         self._tasks[metadata.uid] = [task]
         task.add_done_callback(lambda _: self._tasks.pop(metadata.uid, None))
 
-    async def _report(self, channel: Channel, stored: NotificationProcessorStatus) -> None:
+    async def _report(self, channel: Channel) -> None:
         """Write the processor's status whenever it changes."""
+        stored: NotificationProcessorStatus | None = None
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SUCCESS_INTERVAL):
                     await channel.updated.wait()
             channel.updated.clear()
+            self._changed()
+            if not self._leading():
+                stored = None
+                continue
+            # What another process has written is what ours replaces.
+            stored = stored or channel.stored
             wanted = _status(
                 channel.readiness,
                 channel.metadata.generation,
@@ -170,7 +185,6 @@ class Supervisor:
                 channel.secret_version,
                 _last_success(channel, stored),
             )
-            self._changed()
             if wanted.to_wire() == stored.to_wire():
                 continue
             if await self._write(channel.metadata, wanted):
@@ -205,6 +219,8 @@ class Supervisor:
 
     async def _write(self, metadata: ObjectMeta, status: NotificationProcessorStatus) -> bool:
         """Write a status over what stands there; False if it must be tried again."""
+        if not self._leading():
+            return False
         ref = ObjectRef.of(PROCESSORS, metadata)
         try:
             while True:

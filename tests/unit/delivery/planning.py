@@ -167,6 +167,7 @@ async def desk(
         recorder=MemoryRecorder(),
         environment=Environment(),
         verify_interval=60,
+        leading=lambda: True,
     )
     limits = RecipientLimits(made.limits)
     planner = Planner(settings=made, supervisor=supervisor, limits=limits)

@@ -139,7 +139,7 @@ def test_killed_processes_lose_nothing_and_double_only_what_is_in_doubt(
                 sent.extend(script.sent)
                 await w.kill()
                 doubts += sum(row.state is DeliveryState.CLAIMED for row in w.rows().values())
-                w.restart(holder=f"0/pod_{number}", catalog=catalog)
+                w.restart(holder=f"pod_{number}", catalog=catalog)
             await w.finished()
             await w.engine.drain()
             sent.extend(script.sent)

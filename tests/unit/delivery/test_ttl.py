@@ -57,7 +57,8 @@ class Clock:
 
     def __init__(self) -> None:
         self.cluster = MemoryCluster()
-        self.reaper = Reaper(self.cluster)
+        self.leading = True
+        self.reaper = Reaper(self.cluster, leading=lambda: self.leading)
 
     def finished(
         self, *, seconds_ago: float = 0, uid: str | None = None, **options: Any
