@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any, Protocol
 
 from ..api.errors import ConflictError, KubernetesError
 from .candidacy import POD_UID_ANNOTATION, Bid, Candidacy, LeaseRecord
-from .client import KubernetesClient
 
 logger = logging.getLogger(__name__)
 
 RELEASE_TRIES = 3
 """How often the release of the Lease is tried; then others wait until it is over."""
+
+
+class Leases(Protocol):
+    """Leases in the cluster; `KubernetesClient` has them."""
+
+    async def get_lease(self, namespace: str, name: str) -> dict[str, Any] | None: ...
+
+    async def create_lease(
+        self, namespace: str, name: str, *, metadata: Mapping[str, Any], spec: Mapping[str, Any]
+    ) -> dict[str, Any]: ...
+
+    async def patch_lease(
+        self, namespace: str, name: str, *, metadata: Mapping[str, Any], spec: Mapping[str, Any]
+    ) -> dict[str, Any]: ...
+
+    async def wait_for_lease(self, namespace: str, name: str, resource_version: str) -> bool: ...
 
 
 class LeaseElector:
@@ -39,7 +55,7 @@ class LeaseElector:
 
     def __init__(
         self,
-        client: KubernetesClient,
+        client: Leases,
         *,
         namespace: str,
         name: str,

@@ -169,7 +169,11 @@ class TestRights:
             ("events.k8s.io", "events", ("create", "patch")),
             ("apiextensions.k8s.io", "customresourcedefinitions", ("get",)),
         }
-        assert rules(find(rendered, "Role", "notifications")) == {("", "secrets", ("get",))}
+        assert rules(find(rendered, "Role", "notifications")) == {
+            ("", "secrets", ("get",)),
+            ("coordination.k8s.io", "leases", ("get", "watch", "patch")),
+            ("coordination.k8s.io", "leases", ("create",)),
+        }
         assert rules(find(rendered, "Role", "notifications-catalog")) == {
             ("", "configmaps", ("get", "list", "watch"))
         }
@@ -337,7 +341,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            ({"replicaCount": 2}, "at '/replicaCount': maximum: got 2, want 1"),
+            ({"replicaCount": -1}, "at '/replicaCount': minimum: got -1, want 0"),
             ({"logLevel": "debug"}, "'/logLevel': value must be one of 'DEBUG', 'INFO'"),
             ({"app": {"baseUrl": "ftp://x"}}, "at '/app/baseUrl'"),
             ({"catalog": {"settle": "5s"}}, "at '/catalog/settle': got string, want number"),
@@ -400,6 +404,11 @@ class TestRefused:
             ({"serviceAccount": {"create": False}}, "serviceAccount.name is missing"),
             ({"tests": {"enabled": True}}, "tests.recipient is missing"),
             ({"terminationGracePeriodSeconds": 25}, "delivery.shutdownGrace (25) must be less"),
+            (
+                {"leaderElection": {"leaseDuration": 7}},
+                "leaderElection.renewInterval (5) and leaderElection.retryPeriod (2) must "
+                "together be less than leaderElection.leaseDuration (7)",
+            ),
         ],
     )
     def test_what_cannot_be_together_in_a_sentence(
