@@ -113,7 +113,8 @@ class TestSettings:
     def test_defaults_are_the_operators(self, helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
         settings = operator_settings(render(helm), monkeypatch)
         expected = Settings.model_construct(namespace="metadata.namespace").model_dump()
-        expected |= {"pod_name": "metadata.name"}
+        expected |= {"pod_name": "metadata.name", "pod_uid": "metadata.uid"}
+        expected["leader_election"] |= {"lease_name": "notifications"}
         expected["catalog"] |= {"namespaces": ["notifications-system"]}
         assert settings.model_dump() == expected
 

@@ -149,6 +149,27 @@ async def test_one_that_is_gone_already_is_no_trouble(clock: Clock) -> None:
     assert await clock.gone()
 
 
+async def test_only_the_leader_deletes(clock: Clock) -> None:
+    found = clock.finished(seconds_ago=10, ttlSecondsAfterFinished=0)
+    clock.leading = False
+    clock.reaper.schedule(found)
+    assert await clock.kept()
+    clock.leading = True
+    clock.reaper.resume()
+    assert not await clock.kept()
+
+
+async def test_what_fell_due_at_a_standby_can_be_forgotten(clock: Clock) -> None:
+    found = clock.finished(seconds_ago=10, ttlSecondsAfterFinished=0)
+    clock.leading = False
+    clock.reaper.schedule(found)
+    assert await clock.kept()
+    clock.reaper.forget(found.metadata.uid)
+    clock.leading = True
+    clock.reaper.resume()
+    assert await clock.kept()
+
+
 async def test_forgotten_one_is_kept(clock: Clock) -> None:
     found = clock.finished(seconds_ago=10, ttlSecondsAfterFinished=0)
     clock.reaper.schedule(found)
