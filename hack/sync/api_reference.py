@@ -10,7 +10,11 @@ from typing import Any
 
 import yaml
 
-SOURCES = (Path("crds/notifications.yaml"), Path("crds/notificationprocessors.yaml"))
+SOURCES = (
+    Path("crds/notifications.yaml"),
+    Path("crds/notificationprocessors.yaml"),
+    Path("crds/notificationdeliveryslices.yaml"),
+)
 TARGET = Path("docs/api.md")
 
 LONGEST_PATTERN = 60
@@ -55,6 +59,9 @@ def render_definition(definition: Schema) -> str:
         f"{_text(schema['description'])}\n",
         _render_columns(version),
     ]
+    if "spec" not in schema["properties"]:
+        parts.append(_table(walk(schema, "")))
+        return "\n".join(parts)
     for part in ("spec", "status"):
         section = schema["properties"][part]
         parts += [f"### {names['kind']} {part}\n", f"{_text(section['description'])}\n"]

@@ -16,7 +16,7 @@ from hack.cluster import Cluster
 from notifications_operator.api.notification import Notification
 from notifications_operator.api.processor import NotificationProcessor
 from notifications_operator.api.resource import GROUP, VERSION, KubernetesModel
-from notifications_operator.api.schema import missing_status_fields, nested_models
+from notifications_operator.api.schema import missing_fields, nested_models
 from tests.support.conformance import Case, load_cases
 from tests.support.installation import kubectl
 
@@ -110,7 +110,7 @@ def test_installed_definition_knows_every_status_field(
         "apiextensions.k8s.io", "v1", "customresourcedefinitions", plural
     )
     (version,) = definition["spec"]["versions"]
-    assert missing_status_fields(kind, version["schema"]["openAPIV3Schema"]) == []
+    assert missing_fields(kind, version["schema"]["openAPIV3Schema"]) == []
     conditions = {item["type"]: item["status"] for item in definition["status"]["conditions"]}
     assert conditions == {"NamesAccepted": "True", "Established": "True"}
 

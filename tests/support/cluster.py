@@ -27,8 +27,9 @@ from notifications_operator.api.errors import (
     RejectedError,
     UnavailableError,
 )
-from notifications_operator.api.references import ObjectRef
+from notifications_operator.api.references import SLICES, ObjectRef
 from notifications_operator.api.resource import API_VERSION, format_time
+from notifications_operator.api.slice import NOTIFICATION_UID_LABEL
 from tests.support.definitions import Definition, installed_definitions
 
 OBJECT_LIMIT = 1_500_000
@@ -36,6 +37,7 @@ OBJECT_LIMIT = 1_500_000
 
 Key = tuple[str, str, str]
 Body = dict[str, Any]
+Bodies = list[Body]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,7 @@ class PatchRequest:
 
 @dataclass(kw_only=True)
 class Interruption:
-    """Something that goes wrong with the next requests of a kind.
+    """Something that goes wrong with the next requests of a kind, or of any.
 
     ``before`` runs first, as if another client were faster. With an ``error`` the request fails:
     before it is carried out, or with ``applied`` after it, so that only the answer is lost.
@@ -104,6 +106,7 @@ class MemoryCluster:
         self.object_limit = object_limit
         self.reachable = True
         self.patches: list[PatchRequest] = []
+        self.slice_patches = 0
         self.changed = asyncio.Event()
         """Set at every request and change; whoever waits clears it."""
         self._objects: dict[Key, Body] = {}
@@ -198,7 +201,8 @@ class MemoryCluster:
 
     async def get(self, ref: ObjectRef) -> Body:
         """Return an object; see `ports.Cluster`."""
-        await self._arrive("get", {})
+        if loss := await self._arrive("get", {}):
+            raise loss
         return self._find((ref.plural, ref.namespace, ref.name))
 
     async def patch_status(
@@ -224,6 +228,46 @@ class MemoryCluster:
             self.changed.set()
         return answer
 
+    async def list_slices(self, owner: ObjectRef) -> Bodies:
+        """Return the slices of a Notification; see `ports.Cluster`."""
+        if loss := await self._arrive("list_slices", {}):
+            raise loss
+        return [
+            body
+            for body in self.list(SLICES)
+            if body["metadata"]["labels"][NOTIFICATION_UID_LABEL] == owner.uid
+        ]
+
+    async def create_slice(self, body: Mapping[str, Any]) -> Body:
+        """Create a slice; see `ports.Cluster`."""
+        sent = _json(body)
+        loss = await self._arrive("create_slice", sent)
+        metadata = sent["metadata"]
+        key = (SLICES, metadata["namespace"], metadata["name"])
+        if key in self._objects:
+            raise ConflictError(f"{key} exists already")
+        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": format_time(_now())}
+        answer: Body = _json(self._store(key, sent, "ADDED"))
+        if loss is not None:
+            raise loss
+        return answer
+
+    async def patch_slice(
+        self, ref: ObjectRef, fields: Mapping[str, Any], *, resource_version: str
+    ) -> Body:
+        """Merge into a slice if it is at a version; see `ports.Cluster`."""
+        patch = _json(fields)
+        loss = await self._arrive("patch_slice", patch)
+        key = (ref.plural, ref.namespace, ref.name)
+        body = self._find(key)
+        if body["metadata"]["resourceVersion"] != resource_version:
+            raise ConflictError("the object has been modified; apply your changes to the latest")
+        answer: Body = _json(self._store(key, apply_merge_patch(body, patch), "MODIFIED"))
+        self.slice_patches += 1
+        if loss is not None:
+            raise loss
+        return answer
+
     async def delete(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
         """Delete an object that is still the one that was seen; see `ports.Cluster`."""
         loss = await self._arrive("delete", {})
@@ -236,7 +280,8 @@ class MemoryCluster:
 
     async def get_secret(self, namespace: str, name: str) -> Secret | None:
         """Return a Secret; see `ports.Cluster`."""
-        await self._arrive("get_secret", {})
+        if loss := await self._arrive("get_secret", {}):
+            raise loss
         return self._secrets.get((namespace, name))
 
     async def _arrive(self, operation: str, status: Mapping[str, Any]) -> KubernetesError | None:
@@ -246,7 +291,7 @@ class MemoryCluster:
         if not self.reachable:
             raise UnavailableError("connection refused")
         for interruption in self._interruptions:
-            if interruption.operation == operation and interruption.when(status):
+            if interruption.operation in ("any", operation) and interruption.when(status):
                 interruption.times -= 1
                 if interruption.times <= 0:
                     self._interruptions.remove(interruption)

@@ -17,7 +17,7 @@ import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
 from notifications_operator.api.errors import RejectedError
-from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS
+from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS, SLICES
 from notifications_operator.api.resource import VERSION
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
@@ -70,7 +70,7 @@ class Definition:
 @cache
 def installed_definitions() -> Mapping[str, Definition]:
     """Return the definitions of this repository by plural."""
-    return {plural: _load(plural) for plural in (NOTIFICATIONS, PROCESSORS)}
+    return {plural: _load(plural) for plural in (NOTIFICATIONS, PROCESSORS, SLICES)}
 
 
 def _load(plural: str) -> Definition:

@@ -24,6 +24,10 @@ _APIS = {
         "apis/notifications.orchestrator.io/v1alpha1",
         "notificationprocessors",
     ),
+    "NotificationDeliverySlice": (
+        "apis/notifications.orchestrator.io/v1alpha1",
+        "notificationdeliveryslices",
+    ),
     "ConfigMap": ("api/v1", "configmaps"),
     "Secret": ("api/v1", "secrets"),
     "Namespace": ("api/v1", "namespaces"),

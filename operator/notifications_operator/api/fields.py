@@ -81,7 +81,10 @@ class Cut:
         return text[: self.limit]
 
 
-Word = Annotated[str, Cut(128)]
+WORD_LIMIT = 128
+"""Longest `Word`, in characters."""
+
+Word = Annotated[str, Cut(WORD_LIMIT)]
 """A reason, digest or other short identifier of the status."""
 
 Line = Annotated[str, Cut(512)]

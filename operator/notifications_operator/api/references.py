@@ -9,8 +9,13 @@ from .resource import API_VERSION, ObjectMeta
 
 NOTIFICATIONS = "notifications"
 PROCESSORS = "notificationprocessors"
+SLICES = "notificationdeliveryslices"
 
-_KINDS = {NOTIFICATIONS: "Notification", PROCESSORS: "NotificationProcessor"}
+_KINDS = {
+    NOTIFICATIONS: "Notification",
+    PROCESSORS: "NotificationProcessor",
+    SLICES: "NotificationDeliverySlice",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, get_args
 
-from .resource import KubernetesModel
+from .resource import KubernetesModel, Resource
 
 
-def missing_status_fields(
-    model: type[KubernetesModel], openapi_schema: Mapping[str, Any]
-) -> list[str]:
-    """Name the status fields that a model writes and a schema does not know.
+def missing_fields(model: type[KubernetesModel], openapi_schema: Mapping[str, Any]) -> list[str]:
+    """Name the fields that the operator writes with a model and a schema does not know.
+
+    Those are the status, or all fields of a kind that has none.
 
     The API server prunes unknown fields silently, so that a claim written with an older custom
     resource definition would be lost (DESIGN section 5).
@@ -30,6 +30,8 @@ def missing_status_fields(
         Dotted paths, such as ``status.deliveries[].holder``, in the model's order. A field whose
         whole parent is missing is not named itself.
     """
+    if "status" not in model.model_fields:
+        return list(_missing(model, openapi_schema, "", but=Resource.model_fields))
     status = _property(openapi_schema, "status")
     if status is None:
         return ["status"]
@@ -44,9 +46,17 @@ def nested_models(annotation: Any) -> list[type[KubernetesModel]]:
     return [model for part in get_args(annotation) for model in nested_models(part)]
 
 
-def _missing(model: type[KubernetesModel], schema: Mapping[str, Any], path: str) -> Iterator[str]:
+def _missing(
+    model: type[KubernetesModel],
+    schema: Mapping[str, Any],
+    path: str,
+    *,
+    but: Collection[str] = (),
+) -> Iterator[str]:
     for name, field in model.model_fields.items():
-        field_path = f"{path}.{field.alias or name}"
+        if name in but:
+            continue
+        field_path = f"{path}.{field.alias or name}".removeprefix(".")
         child = _property(schema, field.alias or name)
         if child is None:
             yield field_path

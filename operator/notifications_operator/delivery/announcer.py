@@ -7,6 +7,7 @@ from ..api.notification import Notification, NotificationState, NotificationStat
 from ..api.references import ObjectRef
 from ..telemetry import metrics
 from .ports import Recorder
+from .tally import Tally
 
 _HAPPY = (NotificationState.DELIVERED, NotificationState.NO_RECIPIENTS)
 
@@ -18,13 +19,15 @@ class Announcer:
         self._recorder = recorder
         self._ref = ref
 
-    async def announce(self, before: NotificationStatus, notification: Notification) -> None:
+    async def announce(
+        self, before: NotificationStatus, notification: Notification, tally: Tally
+    ) -> None:
         """Tell what a write has changed: the end, or the beginning of a wait."""
         after = notification.status
         complete = find_condition(after.conditions, ConditionType.COMPLETE)
         resolved = find_condition(after.conditions, ConditionType.RECIPIENTS_RESOLVED)
         if complete is not None and _became(ConditionType.COMPLETE, "True", before, after):
-            metrics.count_finished(notification)
+            metrics.count_finished(notification, tally.counts.items())
             warning = after.state not in _HAPPY
             await self._record(warning, str(after.state), "Deliver", complete.message)
         elif resolved is not None and _became(

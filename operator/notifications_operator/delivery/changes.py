@@ -42,8 +42,10 @@ def find_change(notification: Notification, ledger: Ledger) -> Change:
 
     return Change(
         first=not ledger.planned,
-        payload=differs(ledger.payload_digest, payload_digest(spec.payload)),
-        recipients=differs(ledger.recipients_digest, recipients_digest(spec)),
+        payload=ledger.ahead.payload
+        or differs(ledger.payload_digest, payload_digest(spec.payload)),
+        recipients=ledger.ahead.recipients
+        or differs(ledger.recipients_digest, recipients_digest(spec)),
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from itertools import islice, product
 
-from ..api.notification import Delivery, DeliveryState, Notification
+from ..api.notification import DeliveryState, Notification
 from ..api.processor import ProcessorReason
 from ..api.reasons import Reason
 from ..settings import Settings
 from .ledger import ROW_LIMIT, UNSENT, Ledger, taking_part
 from .recipients import unknown_message
-from .rows import blame, end, is_unknown, open_row
+from .rows import Row, blame, end, is_unknown, open_row
 from .snapshot import renew_outdated
 from .summary import Obstacle
 from .supervisor import Supervisor
@@ -41,10 +41,17 @@ class Deadlines:
 
     def settle(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
         """End what cannot be waited for any longer, and open again what was superseded."""
-        if ledger.verdict is not None:
-            return
+        if ledger.verdict is None:
+            renew_outdated(ledger, now)
+            self._settle_unknown(notification, ledger, now)
+            self._end_overdue(notification, ledger, now)
+
+    def settle_rows(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
+        """Do so for the rows of one slice."""
         renew_outdated(ledger, now)
-        self._settle_unknown(notification, ledger, now)
+        self._end_overdue(notification, ledger, now)
+
+    def _end_overdue(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
         expires = notification.spec.expires_at
         for row in ledger.in_state(*UNSENT):
             missing = self._supervisor.get(row.processor) is None
@@ -58,11 +65,14 @@ class Deadlines:
                 reason = Reason(row.reason) if row.reason in set(Reason) else Reason.EXPIRED
                 message = row.message or "older than retry.maxAge"
                 ledger.put(end(row, DeliveryState.FAILED, reason, message))
-            elif row.reason is None:
+            elif row.reason is None and ledger.slices is None:
                 self._blame(ledger, row)
 
-    def _blame(self, ledger: Ledger, row: Delivery) -> None:
-        """Say on a pending row why its processor cannot send, once."""
+    def _blame(self, ledger: Ledger, row: Row) -> None:
+        """Say on a pending row why its processor cannot send, once.
+
+        Not in slices: that would write all of them, to say the same thousands of times.
+        """
         channel = self._supervisor.get(row.processor)
         if channel is None or channel.readiness.ready:
             return
@@ -101,7 +111,7 @@ class Deadlines:
         """Return whether a processor has been missing for less than its grace."""
         return self._supervisor.missing_seconds(name) < self._settings.delivery.processor_grace
 
-    def _may_come_for(self, row: Delivery, now: datetime) -> timedelta:
+    def _may_come_for(self, row: Row, now: datetime) -> timedelta:
         """Return for how long a row still waits for its processor, which is missing.
 
         A processor may also be created after a Notification that names it.
@@ -110,7 +120,7 @@ class Deadlines:
         missing = min(self._supervisor.missing_seconds(row.processor), age)
         return timedelta(seconds=self._settings.delivery.processor_grace - missing)
 
-    def _too_old_at(self, row: Delivery) -> datetime:
+    def _too_old_at(self, row: Row) -> datetime:
         channel = self._supervisor.get(row.processor)
         age = channel.policy.retry.max_age if channel else LONGEST_WAIT
         return (row.opened_time or datetime.now(UTC)) + age

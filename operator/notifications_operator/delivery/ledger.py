@@ -1,14 +1,16 @@
-"""The inline ledger: a Notification's rows and marks, as its status keeps them."""
+"""The ledger of one Notification: its rows and marks, and how its status says them.
+
+The rows are in the status while they are few, else in slices (`delivery.slices`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from ..api.conditions import Condition, ConditionType, find_condition
 from ..api.notification import (
-    Delivery,
     DeliveryState,
     LedgerStatus,
     NotificationStatus,
@@ -16,13 +18,27 @@ from ..api.notification import (
     Unresolved,
 )
 from ..api.reasons import Reason
+from .rows import Row, RowKey
 from .summary import Obstacle, Progress, conditions, judge, summarize_processor
+from .tally import Tally
 
-ROW_LIMIT = 1000
-"""Most rows of one Notification (recipients times processors) that the inline ledger keeps."""
+ROW_LIMIT = 1_000_000
+"""Most rows of one Notification (recipients times processors)."""
+
+INLINE_LIMIT = 100
+"""Most rows that the status itself keeps; more go into slices (DESIGN section 3)."""
+
+SHOWN_LIMIT = 100
+"""Most rows of slices that the status shows: those that need attention."""
 
 UNRESOLVED_LIMIT = 100
 """Most unresolved refs that are named; the count is exact."""
+
+INLINE = "Inline"
+"""``status.ledger.type`` of a ledger in the status itself."""
+
+SLICES = "Slices"
+"""``status.ledger.type`` of a ledger in slices."""
 
 ANY_RECIPIENT = "*"
 """Recipient of the one row that stands for a processor which cannot name its targets yet."""
@@ -32,8 +48,6 @@ UNSENT = (DeliveryState.PENDING, DeliveryState.RETRYING)
 
 ENDED_PARTS = frozenset({str(Reason.FILTERED), str(Reason.CANCELLED)})
 """Reasons of a processor of the snapshot that takes no part in sending."""
-
-RowKey = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +59,23 @@ class Selection:
     message: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ahead:
+    """Edits that slices were written for, but that were not committed."""
+
+    payload: bool = False
+    recipients: bool = False
+
+
 @dataclass(kw_only=True)
 class Ledger:
     """All that is known of a Notification's deliveries.
 
-    It is loaded from the stored status, changed, and dumped into the status to store; it has no
-    memory of its own, so a write that fails leaves nothing to undo.
+    It is loaded from what is stored, changed, and dumped into what to store; it has no memory of
+    its own, so a write that fails leaves nothing to undo.
+
+    ``slices`` is how many slices hold the rows, ``None`` while the status does. ``ahead`` says
+    which edits slices were written for that the status does not know yet: they are planned again.
     """
 
     revision: int = 0
@@ -65,17 +90,21 @@ class Ledger:
     unresolved: list[str] = field(default_factory=list)
     unresolved_count: int = 0
     processors: dict[str, Selection] = field(default_factory=dict)
-    rows: dict[RowKey, Delivery] = field(default_factory=dict)
+    rows: dict[RowKey, Row] = field(default_factory=dict)
     conditions: list[Condition] = field(default_factory=list)
     waiting: Obstacle | None = None
     verdict: Obstacle | None = None
     remarks: list[str] | None = None
+    slices: int | None = None
+    ahead: Ahead = field(default_factory=Ahead)
 
     @classmethod
     def load(cls, status: NotificationStatus) -> Ledger:
         """Read the ledger from a stored status."""
         recipients = status.recipients or RecipientsStatus()
         unresolved = recipients.unresolved or Unresolved()
+        stored = status.ledger or LedgerStatus()
+        sliced = stored.type == SLICES
         return cls(
             revision=status.revision,
             redelivery=status.redelivery,
@@ -92,8 +121,9 @@ class Ledger:
                 item.name: Selection(name=item.name, reason=item.reason, message=item.message)
                 for item in status.processors
             },
-            rows={row.key: row for row in status.deliveries},
+            rows={} if sliced else {item.key: Row.of(item) for item in status.deliveries},
             conditions=list(status.conditions),
+            slices=stored.slices or 0 if sliced else None,
         )
 
     @property
@@ -101,19 +131,19 @@ class Ledger:
         """Whether recipients and processors are settled."""
         return self.revision > 0
 
-    def rows_of(self, processor: str) -> list[Delivery]:
+    def rows_of(self, processor: str) -> list[Row]:
         """Return one processor's rows in their order."""
         return [row for row in self.rows.values() if row.processor == processor]
 
-    def ready_rows(self, processor: str, now: datetime) -> list[Delivery]:
+    def ready_rows(self, processor: str, now: datetime) -> list[Row]:
         """Return one processor's rows that may be claimed now."""
         return [row for row in self.rows_of(processor) if _is_ready(row, now)]
 
-    def put(self, row: Delivery) -> None:
+    def put(self, row: Row) -> None:
         """Add a row, or replace the one with its key where it stands."""
         self.rows[row.key] = row
 
-    def put_all(self, rows: Iterable[Delivery]) -> None:
+    def put_all(self, rows: Iterable[Row]) -> None:
         """Add or replace rows."""
         for row in rows:
             self.put(row)
@@ -122,14 +152,18 @@ class Ledger:
         """Return the condition that says since when refs have been unknown."""
         return find_condition(self.conditions, ConditionType.RECIPIENTS_RESOLVED)
 
-    def in_state(self, *states: DeliveryState) -> list[Delivery]:
+    def in_state(self, *states: DeliveryState) -> list[Row]:
         """Return the rows in some states."""
         return [row for row in self.rows.values() if row.state in states]
 
-    def progress(self, *, suspended: bool, note: str | None) -> Progress:
+    def with_rows(self, rows: Iterable[Row]) -> Ledger:
+        """Return a ledger with the same marks and other rows."""
+        return replace(self, rows={row.key: row for row in rows})
+
+    def progress(self, tally: Tally, *, suspended: bool, note: str | None) -> Progress:
         """Return what state and conditions are derived from."""
         return Progress(
-            rows=list(self.rows.values()),
+            tally=tally,
             planned=self.planned,
             users=self.users,
             suspended=suspended,
@@ -141,10 +175,24 @@ class Ledger:
         )
 
     def dump(
-        self, *, generation: int, suspended: bool, note: str | None, now: datetime
+        self,
+        *,
+        generation: int,
+        suspended: bool,
+        note: str | None,
+        now: datetime,
+        tally: Tally | None = None,
     ) -> NotificationStatus:
-        """Return the status that records the ledger."""
-        progress = self.progress(suspended=suspended, note=note)
+        """Return the status that records the ledger.
+
+        Parameters
+        ----------
+        tally
+            What all rows add up to, if they are in slices; the ledger's own rows are then those
+            to be shown.
+        """
+        tally = tally or Tally.of(self.rows.values())
+        progress = self.progress(tally, suspended=suspended, note=note)
         verdict = judge(progress)
         completed = (self.completion_time or now) if verdict.complete else None
         named = self.unresolved[:UNRESOLVED_LIMIT]
@@ -162,15 +210,17 @@ class Ledger:
             origin=self.origin,
             start_time=self.start_time or now,
             completion_time=completed,
-            ledger=LedgerStatus(revision=self.revision),
+            ledger=LedgerStatus(
+                type=INLINE if self.slices is None else SLICES,
+                revision=self.revision,
+                slices=self.slices,
+            ),
             recipients=RecipientsStatus(users=self.users, unresolved=unresolved),
             processors=[
-                summarize_processor(
-                    item.name, self.rows_of(item.name), reason=item.reason, message=item.message
-                )
+                summarize_processor(item.name, tally, reason=item.reason, message=item.message)
                 for item in self.processors.values()
             ],
-            deliveries=list(self.rows.values()),
+            deliveries=[row.to_delivery() for row in self.rows.values()],
             conditions=conditions(
                 progress, verdict, old=self.conditions, generation=generation, now=now
             ),
@@ -193,7 +243,7 @@ class Ledger:
 _ABOUT_RECIPIENTS = frozenset({"CatalogEmpty", "UnknownEntities", "PolicyDenied", "TooLarge"})
 
 
-def _is_ready(row: Delivery, now: datetime) -> bool:
+def _is_ready(row: Row, now: datetime) -> bool:
     if row.recipient == ANY_RECIPIENT:
         return False
     if row.state is DeliveryState.RETRYING:

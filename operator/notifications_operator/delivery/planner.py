@@ -17,7 +17,7 @@ from ..settings import Settings
 from .changes import Change, find_change, forget_unknown, note_redeliver, postpone
 from .deadlines import LONGEST_WAIT, Deadlines
 from .digest import payload_digest, recipients_digest
-from .ledger import ROW_LIMIT, UNSENT, Ledger, RowKey, Selection, taking_part
+from .ledger import ROW_LIMIT, UNSENT, Ahead, Ledger, Selection, taking_part
 from .limits import RecipientLimits
 from .recipients import (
     remarks,
@@ -27,7 +27,7 @@ from .recipients import (
     users_behind,
     users_of,
 )
-from .rows import end
+from .rows import RowKey, end
 from .snapshot import Wanted, late_processors, merge
 from .summary import Obstacle
 from .supervisor import Supervisor
@@ -45,7 +45,7 @@ class Planner:
         self._settings = settings
         self._supervisor = supervisor
         self._limits = limits
-        self._deadlines = Deadlines(settings=settings, supervisor=supervisor)
+        self.deadlines = Deadlines(settings=settings, supervisor=supervisor)
 
     def plan(
         self, notification: Notification, ledger: Ledger, directory: Directory, now: datetime
@@ -62,11 +62,14 @@ class Planner:
             ledger.completion_time = None
             forget_unknown(ledger)
         verdict = refusal(notification, change, now)
-        if verdict is None and not (notification.spec.suspend and change.any):
+        if verdict is None and notification.spec.suspend and change.any:
+            if ledger.ahead != Ahead():
+                postpone(ledger, change)
+        elif verdict is None:
             verdict = self._plan_rows(_Plan(notification, ledger, directory, change, now))
         if verdict is not None:
             give_up(ledger, verdict)
-        self._deadlines.settle(notification, ledger, now)
+        self.deadlines.settle(notification, ledger, now)
 
     def origin(self, notification: Notification) -> str:
         """Return whom the Notification comes from; users' claims count where they are trusted."""
@@ -76,10 +79,6 @@ class Planner:
             return notification.spec.origin
         cluster = self._settings.cluster_name
         return f"namespace:{cluster}/{namespace}" if cluster else f"namespace:{namespace}"
-
-    def next_deadline(self, notification: Notification, ledger: Ledger) -> datetime | None:
-        """Return when planning again could matter though nothing was seen to change."""
-        return self._deadlines.next_deadline(notification, ledger)
 
     def outbound(self, notification: Notification, ledger: Ledger) -> OutboundNotification:
         """Return the notification as its processors send it, decorated in their order."""
@@ -154,7 +153,7 @@ class Planner:
             ledger.waiting = Obstacle(reason=Reason.PROCESSOR_NOT_FOUND, message=message)
             return _waited_too_long(plan, Reason.PROCESSOR_NOT_FOUND)
         only_unknown = plan.change.first and ledger.unresolved and not users
-        if only_unknown and not self._deadlines.grace_over(plan.notification, ledger, plan.now):
+        if only_unknown and not self.deadlines.grace_over(plan.notification, ledger, plan.now):
             ledger.waiting = Obstacle(
                 reason=Reason.UNKNOWN_ENTITIES, message=unknown_message(ledger.unresolved)
             )
@@ -167,7 +166,7 @@ class Planner:
         spec, ledger = plan.notification.spec, plan.ledger
         names = spec.processors or [
             *(item.name for item in self._supervisor.channels),
-            *(name for name in taking_part(ledger) if self._deadlines.may_come_back(name)),
+            *(name for name in taking_part(ledger) if self.deadlines.may_come_back(name)),
         ]
         kept = {name: ledger.processors[name] for name in ledger.processors if name not in names}
         ledger.processors = {}

@@ -32,6 +32,17 @@ class Cluster(Protocol):
     ) -> dict[str, Any]:
         """Merge into the status if the object is still at one resource version."""
 
+    async def list_slices(self, owner: ObjectRef) -> list[dict[str, Any]]:
+        """Return the delivery slices of a Notification, read through to the storage."""
+
+    async def create_slice(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a delivery slice; `ConflictError` if it exists."""
+
+    async def patch_slice(
+        self, ref: ObjectRef, fields: Mapping[str, Any], *, resource_version: str
+    ) -> dict[str, Any]:
+        """Merge into a delivery slice if it is still at one resource version."""
+
     async def delete(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
         """Delete a custom resource if it is still the one that was seen."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..api.notification import Delivery, Notification
+from ..api.notification import Notification
 from ..api.reasons import Reason
 from ..catalog import Directory, Entity, EntityRef, Resolution, resolve, resolve_broadcast
 from .changes import Change
 from .ledger import Ledger
+from .rows import Row
 
 REMARK_LIMIT = 10
 """Most remarks about the recipients that are shown."""
@@ -62,7 +63,7 @@ def unknown_message(refs: Sequence[str]) -> str:
     return f"the catalog does not know {', '.join(refs[:10])}{more}"
 
 
-def users_of(rows: Iterable[Delivery], directory: Directory) -> list[Entity]:
+def users_of(rows: Iterable[Row], directory: Directory) -> list[Entity]:
     """Return the users that rows are for and that the catalog still has, in stable order."""
     users: dict[EntityRef, Entity] = {}
     for row in rows:

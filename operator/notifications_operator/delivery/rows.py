@@ -6,7 +6,7 @@ A row is claimed in the cluster before the first byte is sent and recorded after
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
 from ..api.notification import Delivery, DeliveryState
@@ -16,8 +16,47 @@ from ..processors.errors import DeliveryError, Outcome, Receipt, Scope, Skip
 from ..telemetry.redaction import redact
 from .retry import exhausted, retry_delay
 
+RowKey = tuple[str, str]
+"""Processor and recipient."""
+
 MESSAGE_LIMIT = 512
 """Longest message of a row, in characters."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One recipient of one processor: the fields of `Delivery` in a fraction of its memory."""
+
+    processor: str
+    recipient: str
+    state: DeliveryState
+    reason: str | None = None
+    message: str | None = None
+    code: int | None = None
+    enhanced_code: str | None = None
+    attempts: int = 0
+    revision: int = 1
+    holder: str | None = None
+    opened_time: datetime | None = None
+    last_attempt_time: datetime | None = None
+    next_attempt_time: datetime | None = None
+
+    @classmethod
+    def of(cls, delivery: Delivery) -> Row:
+        """Return the row that a status keeps."""
+        return cls(**{name: getattr(delivery, name) for name in _FIELDS})
+
+    def to_delivery(self) -> Delivery:
+        """Return the row as a status keeps it."""
+        return Delivery.model_construct(**{name: getattr(self, name) for name in _FIELDS})
+
+    @property
+    def key(self) -> RowKey:
+        """What identifies the row within its Notification."""
+        return (self.processor, self.recipient)
+
+
+_FIELDS = tuple(item.name for item in fields(Row))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,9 +69,9 @@ class Policy:
 
 def open_row(
     processor: str, recipient: str, *, skip: Skip | None, revision: int, now: datetime
-) -> Delivery:
+) -> Row:
     """Make a row for a recipient, pending or skipped from the start."""
-    row = Delivery(
+    row = Row(
         processor=processor,
         recipient=recipient,
         state=DeliveryState.PENDING,
@@ -42,33 +81,28 @@ def open_row(
     return end(row, DeliveryState.SKIPPED, skip.reason, skip.message) if skip else row
 
 
-def claim(row: Delivery, *, holder: str, now: datetime) -> Delivery:
+def claim(row: Row, *, holder: str, now: datetime) -> Row:
     """Claim a row for one attempt by this process."""
-    return row.model_copy(
-        update={
-            "state": DeliveryState.CLAIMED,
-            "attempts": row.attempts + 1,
-            "holder": holder,
-            "last_attempt_time": now,
-            "next_attempt_time": None,
-            "reason": None,
-            "message": None,
-            "code": None,
-            "enhanced_code": None,
-        }
+    return replace(
+        row,
+        state=DeliveryState.CLAIMED,
+        attempts=row.attempts + 1,
+        holder=holder,
+        last_attempt_time=now,
+        next_attempt_time=None,
+        reason=None,
+        message=None,
+        code=None,
+        enhanced_code=None,
     )
 
 
-def unclaim(row: Delivery) -> Delivery:
+def unclaim(row: Row) -> Row:
     """Take back a claim under which nothing was begun; it costs no attempt."""
-    return row.model_copy(
-        update={"state": DeliveryState.PENDING, "attempts": row.attempts - 1, "holder": None}
-    )
+    return replace(row, state=DeliveryState.PENDING, attempts=row.attempts - 1, holder=None)
 
 
-def record(
-    row: Delivery, outcome: Outcome, *, policy: Policy, now: datetime, jitter: float
-) -> Delivery:
+def record(row: Row, outcome: Outcome, *, policy: Policy, now: datetime, jitter: float) -> Row:
     """Record what became of a claimed row's attempt."""
     match outcome:
         case Receipt():
@@ -76,8 +110,9 @@ def record(
         case Skip():
             return end(row, DeliveryState.SKIPPED, outcome.reason, outcome.message)
         case DeliveryError(scope=Scope.PROCESSOR):
-            return _noted(row, DeliveryState.PENDING, outcome.reason, outcome).model_copy(
-                update={"attempts": row.attempts - 1}
+            return replace(
+                _noted(row, DeliveryState.PENDING, outcome.reason, outcome),
+                attempts=row.attempts - 1,
             )
         case DeliveryError(reason=Reason.AMBIGUOUS):
             return _record_doubt(row, outcome, policy=policy, now=now, jitter=jitter)
@@ -89,7 +124,7 @@ def record(
             return _noted(row, DeliveryState.FAILED, outcome.reason, outcome)
 
 
-def doubt(row: Delivery, *, policy: Policy, now: datetime, jitter: float) -> Delivery:
+def doubt(row: Row, *, policy: Policy, now: datetime, jitter: float) -> Row:
     """Settle another process's claim that has no record: it may or may not have sent."""
     error = DeliveryError(
         Reason.AMBIGUOUS,
@@ -100,9 +135,20 @@ def doubt(row: Delivery, *, policy: Policy, now: datetime, jitter: float) -> Del
     return _record_doubt(row, error, policy=policy, now=now, jitter=jitter)
 
 
-def reopen(row: Delivery, *, revision: int, now: datetime) -> Delivery:
+def lost(row: Row, *, policy: Policy, now: datetime) -> Row:
+    """Doubt a row whose record was deleted: it may or may not have been sent."""
+    error = DeliveryError(
+        Reason.AMBIGUOUS,
+        "the slice that recorded this delivery was deleted; it may have been sent",
+        scope=Scope.MESSAGE,
+        retryable=True,
+    )
+    return _record_doubt(row, error, policy=policy, now=now, jitter=1.0)
+
+
+def reopen(row: Row, *, revision: int, now: datetime) -> Row:
     """Make a row pending again, as new: for another revision or a redelivery."""
-    return Delivery(
+    return Row(
         processor=row.processor,
         recipient=row.recipient,
         state=DeliveryState.PENDING,
@@ -111,32 +157,31 @@ def reopen(row: Delivery, *, revision: int, now: datetime) -> Delivery:
     )
 
 
-def end(row: Delivery, state: DeliveryState, reason: Reason, message: str) -> Delivery:
+def end(row: Row, state: DeliveryState, reason: Reason, message: str) -> Row:
     """Put a row into a terminal state without an attempt."""
-    return row.model_copy(
-        update={
-            "state": state,
-            "reason": reason,
-            "message": redact(message)[:MESSAGE_LIMIT],
-            "holder": None,
-            "next_attempt_time": None,
-        }
+    return replace(
+        row,
+        state=state,
+        reason=reason,
+        message=redact(message)[:MESSAGE_LIMIT],
+        holder=None,
+        next_attempt_time=None,
     )
 
 
-def blame(row: Delivery, reason: Reason, message: str) -> Delivery:
+def blame(row: Row, reason: Reason, message: str) -> Row:
     """Say why a row is still pending."""
-    return row.model_copy(update={"reason": reason, "message": redact(message)[:MESSAGE_LIMIT]})
+    return replace(row, reason=reason, message=redact(message)[:MESSAGE_LIMIT])
 
 
-def is_unknown(row: Delivery) -> bool:
+def is_unknown(row: Row) -> bool:
     """Whether a row stands for a ref that the catalog did not know in time."""
     return row.reason == Reason.UNKNOWN_ENTITIES
 
 
 def _record_doubt(
-    row: Delivery, error: DeliveryError, *, policy: Policy, now: datetime, jitter: float
-) -> Delivery:
+    row: Row, error: DeliveryError, *, policy: Policy, now: datetime, jitter: float
+) -> Row:
     if policy.on_ambiguous is OnAmbiguous.HOLD:
         return _noted(row, DeliveryState.UNKNOWN, Reason.AMBIGUOUS, error)
     return _retry(
@@ -145,14 +190,14 @@ def _record_doubt(
 
 
 def _retry(
-    row: Delivery,
+    row: Row,
     error: DeliveryError,
     *,
     policy: Policy,
     now: datetime,
     jitter: float,
     otherwise: DeliveryState,
-) -> Delivery:
+) -> Row:
     """Schedule the next attempt, or end in ``otherwise`` when there is none."""
     delay = retry_delay(
         policy.retry, attempts=max(row.attempts, 1), retry_after=error.retry_after, jitter=jitter
@@ -161,8 +206,8 @@ def _retry(
     opened = row.opened_time or now
     if exhausted(policy.retry, attempts=row.attempts, opened=opened, next_time=next_time):
         return _noted(row, otherwise, error.reason, error)
-    return _noted(row, DeliveryState.RETRYING, error.reason, error).model_copy(
-        update={"next_attempt_time": next_time}
+    return replace(
+        _noted(row, DeliveryState.RETRYING, error.reason, error), next_attempt_time=next_time
     )
 
 
@@ -172,16 +217,15 @@ def _whole_seconds(moment: datetime) -> datetime:
 
 
 def _noted(
-    row: Delivery, state: DeliveryState, reason: Reason | None, outcome: Receipt | DeliveryError
-) -> Delivery:
-    return row.model_copy(
-        update={
-            "state": state,
-            "reason": reason,
-            "message": redact(outcome.message)[:MESSAGE_LIMIT] or None,
-            "code": outcome.code,
-            "enhanced_code": outcome.enhanced_code,
-            "holder": None,
-            "next_attempt_time": None,
-        }
+    row: Row, state: DeliveryState, reason: Reason | None, outcome: Receipt | DeliveryError
+) -> Row:
+    return replace(
+        row,
+        state=state,
+        reason=reason,
+        message=redact(outcome.message)[:MESSAGE_LIMIT] or None,
+        code=outcome.code,
+        enhanced_code=outcome.enhanced_code,
+        holder=None,
+        next_attempt_time=None,
     )

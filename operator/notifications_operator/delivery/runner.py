@@ -11,33 +11,29 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import count
-from random import random
 from typing import Any
 
 from pydantic import ValidationError
 
 from ..api.errors import ConflictError, KubernetesError, NotFoundError, RejectedError
-from ..api.notification import (
-    Delivery,
-    DeliveryState,
-    Notification,
-)
+from ..api.notification import DeliveryState, Notification
 from ..api.references import NOTIFICATIONS, ObjectRef
 from ..catalog import Directory
 from .announcer import Announcer
-from .ledger import Ledger
+from .attempts import Attempts
+from .ledger import INLINE_LIMIT, SHOWN_LIMIT, Ledger
 from .merge_patch import is_kept, merge_patch
 from .minimal import minimal_status
 from .pauses import LONGEST_SLEEP, pause
 from .planner import Planner
 from .ports import Cluster, Recorder
-from .rows import claim, doubt, record, unclaim
-from .sends import Sends
-from .slots import Slots
+from .sends import ClaimKey
+from .sliced import Scene, SlicedWork
+from .slices.book import Book, SlicePruned
 from .supervisor import Supervisor
+from .tally import Tally
 from .ttl import ttl_note
 
 logger = logging.getLogger(__name__)
@@ -45,10 +41,14 @@ logger = logging.getLogger(__name__)
 RECORD_LINGER = 0.02
 """Seconds for which outcomes are gathered into one write while others are still out."""
 
+SLICED_LINGER = 2.0
+"""The same where slices hold the rows, unless enough of them have come (`ENOUGH`) before."""
+
+ENOUGH = 64
+"""Outcomes that are worth a write of a slice; or three in four, where fewer are out."""
+
 REFUSED_DELAY = 300.0
 """Seconds before a status that the API server will not store is tried again."""
-
-_numbers = count(1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,21 +89,21 @@ class Runner:
         self._stored = status
         self._incoming: tuple[Notification, dict[str, Any]] | None = None
         self._deleted = False
-        self._holder = f"{services.holder}/{next(_numbers)}"
-        self._claims = count(1)
         self._minimal = False
         self._pruned = False
         self._failures = 0
         self._since = asyncio.get_running_loop().time()
         self._wake = asyncio.Event()
-        self._sends = Sends(services.supervisor, wake=self._wake.set)
         self._announcer = Announcer(services.recorder, self.ref)
-        self._slots = Slots(
-            services.supervisor,
-            uid=self.ref.uid,
-            namespace=self.ref.namespace,
+        self._attempts = Attempts(
+            self.ref,
+            holder=services.holder,
+            epoch=services.epoch,
+            supervisor=services.supervisor,
+            planner=services.planner,
             wake=self._wake.set,
         )
+        self._sliced: SlicedWork | None = None
 
     @property
     def notification(self) -> Notification:
@@ -132,6 +132,8 @@ class Runner:
 
     def poke(self) -> None:
         """Something that the Notification may wait for has changed."""
+        if self._sliced is not None:
+            self._sliced.poke()
         self._wake.set()
 
     async def run(self) -> None:
@@ -141,24 +143,44 @@ class Runner:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(delay):
                         await self._wake.wait()
-                if self._sends.results and self._sends.in_flight:
-                    await asyncio.sleep(RECORD_LINGER)
+                await self._gather()
                 self._wake.clear()
         finally:
-            self._sends.abandon()
-            self._slots.close()
+            self._attempts.close()
+
+    async def _gather(self) -> None:
+        """Let outcomes come together before they are recorded, while others are still out."""
+        sends = self._attempts.sends
+        if not (sends.results and sends.in_flight):
+            return
+        if self._sliced is None:
+            await asyncio.sleep(RECORD_LINGER)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SLICED_LINGER):
+                while not self._is_enough and self._incoming is None and not self._deleted:
+                    self._wake.clear()
+                    await self._wake.wait()
+
+    @property
+    def _is_enough(self) -> bool:
+        sends = self._attempts.sends
+        out = len(sends.results) + sends.in_flight
+        return not sends.in_flight or len(sends.results) >= min(ENOUGH, 0.75 * out)
 
     async def _attempt(self) -> float | None:
         """Do one step; return the seconds until the next, or ``None`` when all is done."""
         try:
             delay = await self._step()
         except ConflictError:
+            self._sliced = None
             return await self._read_again()
         except NotFoundError:
             self._deleted = True
             return 0.0
-        except (RejectedError, StatusPruned) as error:
-            self._pruned = isinstance(error, StatusPruned)
+        except (RejectedError, StatusPruned, SlicePruned) as error:
+            self._sliced = None
+            self._pruned = not isinstance(error, RejectedError)
             return await self._refused(error)
         except KubernetesError as error:
             logger.warning("could not write a status: %s", error, extra=self._extra())
@@ -171,52 +193,41 @@ class Runner:
         self._observe()
         if self._deleted:
             return self._leave()
-        epoch = self._services.epoch()
-        if epoch is None:
+        if self._services.epoch() is None:
             return await self._stand_by()
         directory = self._services.directory()
         if directory is None:
             return None if self._services.draining() else LONGEST_SLEEP
         now = _now()
         ledger = Ledger.load(self._notification.status)
-        if self._is_edited or self._pruned:
-            ledger.put_all(unclaim(row) for row in self._unlaunched(ledger))
-        else:
-            self._launch(directory)
-            ledger.put_all(unclaim(row) for row in self._outdated(ledger, epoch))
         if self._notification.restarts:
             ledger.start_time = None
-        results = list(self._sends.results)
-        finished = self._record_results(ledger)
-        self._settle_doubts(ledger, now)
-        self._services.planner.plan(self._notification, ledger, directory, now)
-        kept = self._claim(ledger, finished, now, epoch)
-        if self._opens_later(ledger):
-            return self._opening_delay()
-        await self._store(ledger, now)
-        self._sends.recorded(results)
-        for name, amount in finished.items():
-            self._slots.recorded(name, finished=amount, kept=kept[name])
-        self._launch(directory)
-        return self._next_delay(ledger, now)
+        if ledger.slices is not None:
+            return await self._step_sliced(ledger, directory, now)
+        return await self._step_inline(ledger, directory, now)
 
     async def _stand_by(self) -> float | None:
         """Record what became of our own claims, and leave everything else to the leader.
 
-        Only the rows are written, and only while they carry these very claims: what the
-        Notification comes to is for the leader to say.
+        Only rows are written, and only while they carry these very claims: what the Notification
+        comes to is for the leader to say.
         """
-        self._slots.give_back_all()
+        attempts = self._attempts
+        attempts.slots.give_back_all()
         ledger = Ledger.load(self._notification.status)
-        ledger.put_all(unclaim(row) for row in self._unlaunched(ledger))
-        results = list(self._sends.results)
-        finished = self._record_results(ledger)
-        await self._store_rows(ledger)
-        self._sends.recorded(results)
-        for name, amount in finished.items():
-            self._slots.recorded(name, finished=amount, kept=0)
+        if ledger.slices is None:
+            results = list(attempts.sends.results)
+            finished = attempts.record(ledger, results)
+            attempts.take_back(ledger)
+            await self._store_rows(ledger)
+            attempts.stored(results, finished, Counter())
+        elif self._sliced is not None or attempts.sends.results:
+            work = self._sliced or self._work_on(await self._list_slices())
+            await work.stand_by()
+            # Whatever the next leader makes of them, this process will read it.
+            self._sliced = None
         over = self._notification.finished or self._services.draining()
-        return None if over and not self._sends.in_flight else LONGEST_SLEEP
+        return None if over and not attempts.sends.in_flight else LONGEST_SLEEP
 
     def _observe(self) -> None:
         """Take what the watch brought, unless it is older than what we wrote or read."""
@@ -226,59 +237,117 @@ class Runner:
 
     def _leave(self) -> float | None:
         """The object is gone: only what is being sent is waited for."""
-        self._slots.give_back_all()
-        return LONGEST_SLEEP if self._sends.in_flight else None
+        self._attempts.slots.give_back_all()
+        return LONGEST_SLEEP if self._attempts.sends.in_flight else None
 
-    def _record_results(self, ledger: Ledger) -> Counter[str]:
-        """Apply outcomes to the rows that carry our claim; count them by processor."""
-        finished: Counter[str] = Counter()
-        for (processor, recipient, holder), result in self._sends.results.items():
-            finished[processor] += 1
-            row = ledger.rows.get((processor, recipient))
-            if row is None or row.holder != holder:
-                # Recorded by a write whose answer was lost, or taken over by another process.
-                logger.info("an outcome was recorded before", extra=self._extra())
-                continue
-            policy = self._services.supervisor.policy(processor)
-            ledger.put(
-                record(row, result.outcome, policy=policy, now=result.moment, jitter=result.jitter)
-            )
-        return finished
+    async def _step_inline(
+        self, ledger: Ledger, directory: Directory, now: datetime
+    ) -> float | None:
+        """Do a step on a ledger that the status keeps, in one write."""
+        attempts = self._attempts
+        if self._is_edited or self._pruned:
+            attempts.take_back(ledger)
+        else:
+            self._launch(directory)
+        results = list(attempts.sends.results)
+        finished = attempts.record(ledger, results)
+        attempts.settle_doubts(ledger, now)
+        self._services.planner.plan(self._notification, ledger, directory, now)
+        if len(ledger.rows) > INLINE_LIMIT:
+            return await self._move_to_slices(ledger, results, finished, now)
+        kept = self._claim(ledger, finished, now)
+        if self._opens_later(ledger):
+            return self._opening_delay()
+        await self._store(ledger, now)
+        attempts.stored(results, finished, kept)
+        self._launch(directory)
+        moments = [row.next_attempt_time for row in ledger.rows.values()]
+        deadline = self._services.planner.deadlines.next_deadline(self._notification, ledger)
+        return self._next_delay([*moments, deadline], now)
 
-    def _settle_doubts(self, ledger: Ledger, now: datetime) -> None:
-        """Decide about claims of processes before this one."""
-        for row in ledger.in_state(DeliveryState.CLAIMED):
-            if not self._is_ours(row):
-                policy = self._services.supervisor.policy(row.processor)
-                jitter = random()  # noqa: S311 - spreads retries, guards nothing
-                ledger.put(doubt(row, policy=policy, now=now, jitter=jitter))
+    async def _step_sliced(
+        self, ledger: Ledger, directory: Directory, now: datetime
+    ) -> float | None:
+        """Do a step on a ledger in slices; the status sums it up now and then."""
+        if self._sliced is None:
+            found = await self._read_book()
+            if found is None:
+                return 0.0
+            self._sliced = self._work_on(found)
+        work, notification = self._sliced, self._notification
+        scene = Scene(
+            notification=notification,
+            ledger=ledger,
+            directory=directory,
+            now=now,
+            claiming=self._may_claim(ledger) and not self._pruned,
+        )
+        if planned := work.plan_is_due(notification, ledger, now):
+            take_back = self._is_edited or self._pruned
+            ledger = await work.plan(scene, take_back=take_back)
+            await self._store_sliced(work, ledger, now)
+            scene = replace(scene, notification=self._notification, ledger=ledger)
+            self._pruned = False
+        if not (self._deleted or self._is_edited):
+            ledger = await work.step(scene)
+        if not work.book.is_open or (not planned and not work.report_delay):
+            await self._store_sliced(work, ledger, now)
+        moments = [work.book.next_due, work.deadline]
+        delay = self._next_delay(moments, now)
+        return delay if delay is None else min(delay, work.report_delay or LONGEST_SLEEP)
 
-    def _claim(
-        self, ledger: Ledger, finished: Counter[str], now: datetime, epoch: int
-    ) -> Counter[str]:
-        """Claim ready rows with the slots at hand, apply for more, give back what is not needed.
+    async def _move_to_slices(
+        self, ledger: Ledger, results: list[ClaimKey], finished: Counter[str], now: datetime
+    ) -> float:
+        """Write the rows into slices, and then let the status name those instead."""
+        book = await self._read_book()
+        if book is None:
+            return 0.0
+        generation = self._notification.metadata.generation
+        await book.replace(ledger.rows, generation=generation)
+        work = self._work_on(book)
+        work.note_plan(self._notification, ledger)
+        marks = replace(ledger, rows={}, slices=book.count)
+        await self._store_sliced(work, marks, now)
+        self._sliced = work
+        self._attempts.stored(results, finished, Counter())
+        return 0.0
 
-        Returns
-        -------
-        Counter
-            Slots of finished deliveries that the new claims use, by processor.
+    async def _read_book(self) -> Book | None:
+        """Read the slices, and delete those that were never committed.
+
+        Which are is decided by a status that was read after them: ``None`` if it is not the one
+        at hand, so that the step must begin again from it.
         """
-        kept: Counter[str] = Counter()
+        book = await self._list_slices()
+        version = self._notification.metadata.resource_version
+        self._adopt(await self._services.cluster.get(self.ref))
+        if self._deleted or self._notification.metadata.resource_version != version:
+            return None
+        await book.discard(Ledger.load(self._notification.status).slices or 0)
+        return book
+
+    async def _list_slices(self) -> Book:
+        bodies = await self._services.cluster.list_slices(self.ref)
+        return Book(self._services.cluster, self.ref, bodies)
+
+    def _work_on(self, book: Book) -> SlicedWork:
+        return SlicedWork(
+            book,
+            attempts=self._attempts,
+            planner=self._services.planner,
+            supervisor=self._services.supervisor,
+        )
+
+    def _claim(self, ledger: Ledger, finished: Counter[str], now: datetime) -> Counter[str]:
+        """Claim ready rows, and give back the slots of processors that have none."""
         if not self._may_claim(ledger):
-            self._slots.give_back_all()
-            return kept
-        severity = self._notification.spec.payload.severity
+            self._attempts.slots.give_back_all()
+            return Counter()
         for name in ledger.processors:
-            ready = ledger.ready_rows(name, now)
-            if not ready:
-                self._slots.give_back(name)
-                continue
-            kept[name] = self._slots.exchange(name, finished=finished[name], wanted=len(ready))
-            wanted = len(ready) - kept[name]
-            slots = kept[name] + self._slots.obtain(name, wanted, severity=severity)
-            holder = f"{epoch}/{self._holder}.{next(self._claims)}"
-            ledger.put_all(claim(row, holder=holder, now=now) for row in ready[:slots])
-        return kept
+            if not ledger.ready_rows(name, now):
+                self._attempts.slots.give_back(name)
+        return self._attempts.claim(self._notification, ledger, finished, now)
 
     def _may_claim(self, ledger: Ledger) -> bool:
         suspended = self._notification.spec.suspend
@@ -287,20 +356,28 @@ class Runner:
     def _opens_later(self, ledger: Ledger) -> bool:
         """Whether the first write is better made a little later, together with claims."""
         first = self._notification.status.revision == 0 and ledger.planned
-        waits = self._slots.waiting and not ledger.in_state(DeliveryState.CLAIMED)
+        waits = self._attempts.slots.waiting and not ledger.in_state(DeliveryState.CLAIMED)
         return first and waits and self._opening_delay() > 0
 
     def _opening_delay(self) -> float:
         waited = asyncio.get_running_loop().time() - self._since
         return max(self._services.open_wait - waited, 0.0)
 
-    async def _store(self, ledger: Ledger, now: datetime) -> None:
+    async def _store_sliced(self, work: SlicedWork, ledger: Ledger, now: datetime) -> None:
+        """Write the status that sums up the slices and shows what needs attention."""
+        shown = ledger.with_rows(work.book.shown(SHOWN_LIMIT))
+        await self._store(shown, now, tally=work.book.tally)
+        work.reported()
+
+    async def _store(self, ledger: Ledger, now: datetime, *, tally: Tally | None = None) -> None:
         """Write the status that records the ledger, if it differs from the stored one."""
+        tally = tally or Tally.of(ledger.rows.values())
         wanted = ledger.dump(
             generation=self._notification.metadata.generation,
             suspended=self._notification.spec.suspend,
             note=self._note(ledger),
             now=now,
+            tally=tally,
         )
         wire = (minimal_status(wanted) if self._minimal else wanted).to_wire()
         patch = merge_patch(self._stored, wire)
@@ -313,12 +390,12 @@ class Runner:
             )
         )
         self._check_claims(ledger, wire)
-        await self._announcer.announce(before, self._notification)
+        await self._announcer.announce(before, self._notification, tally)
 
     async def _store_rows(self, ledger: Ledger) -> None:
-        """Write the rows alone, if they differ from the stored ones."""
+        """Write the rows that the status keeps, and nothing else, if they differ."""
         status = self._notification.status
-        rows = list(ledger.rows.values())
+        rows = [row.to_delivery() for row in ledger.rows.values()]
         if rows == status.deliveries:
             return
         wanted = status.model_copy(update={"deliveries": rows})
@@ -358,7 +435,7 @@ class Runner:
 
         An older definition prunes silently what it does not know.
         """
-        if self._deleted or not ledger.in_state(DeliveryState.CLAIMED):
+        if self._deleted or not (ledger.slices or ledger.in_state(DeliveryState.CLAIMED)):
             return
         if not is_kept(wire, self._stored):
             raise StatusPruned(
@@ -368,53 +445,19 @@ class Runner:
         self._pruned = False
 
     def _launch(self, directory: Directory) -> None:
-        """Send every delivery that is claimed by us in the cluster and not under way.
+        """Send what the status says is claimed by us and not under way."""
+        if not self._deleted:
+            ledger = Ledger.load(self._notification.status)
+            self._attempts.launch(self._notification, ledger, ledger.rows.values(), directory)
 
-        Only claims of the present epoch: between two of them another process may have led, and
-        what we know of the rows may be old.
-        """
-        epoch = self._services.epoch()
-        if self._deleted or epoch is None:
-            return
-        ledger = Ledger.load(self._notification.status)
-        outdated = self._outdated(ledger, epoch)
-        claimed = [row for row in self._unlaunched(ledger) if row not in outdated]
-        if not claimed:
-            return
-        outbound = self._services.planner.outbound(self._notification, ledger)
-        for name in dict.fromkeys(row.processor for row in claimed):
-            rows = [row for row in claimed if row.processor == name]
-            self._slots.used(name, len(rows))
-            self._sends.launch(
-                name, rows, outbound, directory, may_send=lambda: self._services.epoch() == epoch
-            )
-
-    def _unlaunched(self, ledger: Ledger) -> list[Delivery]:
-        """Return rows with a claim of ours that was not acted upon, as its answer was lost."""
-        return [
-            row
-            for row in ledger.in_state(DeliveryState.CLAIMED)
-            if self._is_ours(row) and not self._sends.concerns(row)
-        ]
-
-    def _outdated(self, ledger: Ledger, epoch: int) -> list[Delivery]:
-        """Return rows with a claim of ours, made under another epoch, that was not acted upon."""
-        return [
-            row
-            for row in self._unlaunched(ledger)
-            if not (row.holder or "").startswith(f"{epoch}/")
-        ]
-
-    def _next_delay(self, ledger: Ledger, decided: datetime) -> float | None:
-        busy = self._sends.in_flight or self._sends.results
-        if not busy:
+    def _next_delay(self, moments: list[datetime | None], decided: datetime) -> float | None:
+        sends = self._attempts.sends
+        if not (sends.in_flight or sends.results):
             if self._notification.finished and self._incoming is None:
                 return None
             if not self._services.accepting():
                 return None if self._services.draining() else LONGEST_SLEEP
-        deadline = self._services.planner.next_deadline(self._notification, ledger)
-        moments = [row.next_attempt_time for row in ledger.rows.values()]
-        return pause([*moments, deadline], decided=decided, now=datetime.now(UTC))
+        return pause(moments, decided=decided, now=datetime.now(UTC))
 
     async def _read_again(self) -> float:
         """After a conflict: read what is stored; the next step decides anew."""
@@ -432,11 +475,12 @@ class Runner:
         logger.error("a status was refused: %s", error, extra=self._extra())
         if self._minimal:
             # Nobody else shall wait for slots that this one cannot use.
-            self._slots.let_go(Counter(processor for processor, *_ in self._sends.results))
+            results = self._attempts.sends.results
+            self._attempts.slots.let_go(Counter(processor for processor, *_ in results))
             return REFUSED_DELAY
         self._minimal = True
         note = "the API server refused the full status; only the states are kept"
-        if isinstance(error, StatusPruned):
+        if not isinstance(error, RejectedError):
             note = str(error)
         await self._announcer.warn("StatusRefused", "Record", note)
         return 0.0
@@ -444,11 +488,6 @@ class Runner:
     def _back_off(self) -> float:
         self._failures += 1
         return min(0.25 * 2.0 ** min(self._failures, 7), 30.0)
-
-    def _is_ours(self, row: Delivery) -> bool:
-        """Whether a claim is this runner's; one of an earlier runner is as doubtful as any."""
-        _, _, holder = (row.holder or "").partition("/")
-        return holder.startswith(f"{self._holder}.")
 
     def _is_newer(self, offered: tuple[Notification, dict[str, Any]] | None) -> bool:
         version = self._notification.metadata.version

@@ -8,19 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..api.notification import Delivery
 from ..api.reasons import Reason
 from ..catalog import Directory
 from ..processors.base import OutboundNotification
 from ..processors.errors import DeliveryError, Outcome, Receipt, Scope, Skip
 from ..telemetry import metrics
+from .rows import Row
 from .supervisor import Supervisor
 
 ClaimKey = tuple[str, str, str]
 """Processor, recipient and holder: what tells one claim of a row from the next."""
 
 
-def claim_key(row: Delivery) -> ClaimKey:
+def claim_key(row: Row) -> ClaimKey:
     """Return what identifies the claim that a row carries."""
     return (row.processor, row.recipient, row.holder or "")
 
@@ -53,11 +53,11 @@ class Sends:
         return self._results
 
     @property
-    def in_flight(self) -> bool:
-        """Whether anything is being sent."""
-        return bool(self._in_flight)
+    def in_flight(self) -> int:
+        """How many deliveries are being sent."""
+        return len(self._in_flight)
 
-    def concerns(self, row: Delivery) -> bool:
+    def concerns(self, row: Row) -> bool:
         """Whether a row's claim was acted upon: it is being sent or has an outcome."""
         claim = claim_key(row)
         return claim in self._in_flight or claim in self._results
@@ -70,7 +70,7 @@ class Sends:
     def launch(
         self,
         processor: str,
-        rows: Sequence[Delivery],
+        rows: Sequence[Row],
         outbound: OutboundNotification,
         directory: Directory,
         *,
@@ -91,7 +91,7 @@ class Sends:
 
     async def _send(
         self,
-        rows: Sequence[Delivery],
+        rows: Sequence[Row],
         outbound: OutboundNotification,
         directory: Directory,
         may_send: Callable[[], bool],

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from ..api.notification import Delivery, DeliveryState
+from ..api.notification import DeliveryState
 from ..api.reasons import Reason
 from ..processors.errors import Skip
 from .changes import Change
-from .ledger import ANY_RECIPIENT, ENDED_PARTS, UNSENT, Ledger, RowKey
-from .rows import blame, end, open_row, reopen
+from .ledger import ANY_RECIPIENT, ENDED_PARTS, UNSENT, Ledger
+from .rows import Row, RowKey, blame, end, open_row, reopen
 
 _LEFT_OUT = frozenset({Reason.CANCELLED, Reason.FILTERED})
 """Reasons of rows that an edit left out, and another may take in again."""
@@ -49,7 +49,7 @@ def merge(ledger: Ledger, wanted: Wanted, change: Change, now: datetime) -> None
         if row is None or _opens_again(row, ledger, change):
             ledger.put(open_row(*key, skip=skip, revision=ledger.revision, now=now))
         elif recipients and row.reason == Reason.CANCELLED:
-            ledger.put(row.model_copy(update={"reason": None, "message": None}))
+            ledger.put(replace(row, reason=None, message=None))
     for row in list(ledger.rows.values()):
         if row.key not in wanted.targets and row.recipient != ANY_RECIPIENT:
             recipients = change.recipients or row.processor in late
@@ -74,14 +74,14 @@ def renew_outdated(ledger: Ledger, now: datetime) -> None:
             ledger.put(reopen(row, revision=ledger.revision, now=now))
 
 
-def _opens_again(row: Delivery, ledger: Ledger, change: Change) -> bool:
+def _opens_again(row: Row, ledger: Ledger, change: Change) -> bool:
     if row.state is DeliveryState.CLAIMED:
         return False
     sent_already = row.state is DeliveryState.SENT and row.revision == ledger.revision
     return change.payload or (row.reason in _LEFT_OUT and not sent_already)
 
 
-def _merge_unwanted(ledger: Ledger, row: Delivery, change: Change, *, removed: bool) -> None:
+def _merge_unwanted(ledger: Ledger, row: Row, change: Change, *, removed: bool) -> None:
     """Deal with a row that is not a target."""
     selection = ledger.processors.get(row.processor)
     if not change.any and not removed:
@@ -94,7 +94,7 @@ def _merge_unwanted(ledger: Ledger, row: Delivery, change: Change, *, removed: b
         ledger.put(_removed(row))
 
 
-def _removed(row: Delivery) -> Delivery:
+def _removed(row: Row) -> Row:
     """Return the row of somebody who is no longer a recipient."""
     match row.state:
         case DeliveryState.SENT:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,8 +14,9 @@ from ..api.conditions import (
     find_condition,
     merge_conditions,
 )
-from ..api.notification import Delivery, DeliveryState, NotificationState, ProcessorSummary
+from ..api.notification import DeliveryState, NotificationState, ProcessorSummary
 from ..api.reasons import Reason
+from .tally import Tally
 
 IN_PROGRESS = "Progressing"
 """Reason of conditions while deliveries are under way."""
@@ -31,9 +32,6 @@ _STATE_COUNTER = {
     DeliveryState.SKIPPED: "skipped",
     DeliveryState.UNKNOWN: "unknown",
 }
-
-
-_AT_REST = (DeliveryState.SENT, DeliveryState.SKIPPED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +51,7 @@ class Progress:
     about the recipients, or ``None`` if they were not resolved anew.
     """
 
-    rows: Sequence[Delivery]
+    tally: Tally
     planned: bool
     users: int = 0
     suspended: bool = False
@@ -76,44 +74,47 @@ class Verdict:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-def count(rows: Iterable[Delivery]) -> Counter[str]:
+def count(tally: Tally, processor: str | None = None) -> Counter[str]:
     """Count rows by the name of their counter in ``status.processors``."""
-    return Counter(_STATE_COUNTER[row.state] for row in rows)
+    counts: Counter[str] = Counter()
+    for state, amount in tally.states(processor).items():
+        counts[_STATE_COUNTER[state]] += amount
+    return counts
 
 
 def summarize_processor(
-    name: str, rows: Sequence[Delivery], *, reason: str | None, message: str | None
+    name: str, tally: Tally, *, reason: str | None, message: str | None
 ) -> ProcessorSummary:
     """Count one processor's rows."""
-    upcoming = [row.next_attempt_time for row in rows if row.next_attempt_time is not None]
-    counts = count(rows)
+    counts = count(tally, name)
     return ProcessorSummary(
         name=name,
         reason=reason,
         message=message,
-        total=len(rows),
+        total=counts.total(),
         sent=counts["sent"],
         failed=counts["failed"],
         skipped=counts["skipped"],
         retrying=counts["retrying"],
         pending=counts["pending"],
         unknown=counts["unknown"],
-        next_attempt_time=min(upcoming, default=None),
+        next_attempt_time=tally.next_attempts.get(name),
     )
 
 
 def judge(progress: Progress) -> Verdict:
     """Derive the state of a Notification."""
-    counts = count(progress.rows)
+    tally = progress.tally
+    counts = count(tally)
     open_rows = counts["pending"] + counts["retrying"]
     settled = progress.planned and not open_rows and progress.waiting is None
-    under_way = any(row.state is DeliveryState.CLAIMED for row in progress.rows)
+    under_way = tally.states()[DeliveryState.CLAIMED] > 0
     complete = settled or (progress.verdict is not None and not under_way)
     state = _final_state(progress, counts) if complete else _current_state(progress)
-    total = len(progress.rows) - counts["skipped"]
+    total = tally.total - counts["skipped"]
     obstacle = progress.verdict or progress.waiting
-    reason = obstacle.reason if obstacle else _leading_reason(progress.rows)
-    message = obstacle.message if obstacle else _describe(counts, progress.rows)
+    reason = obstacle.reason if obstacle else _leading_reason(tally)
+    message = obstacle.message if obstacle else _describe(counts, tally)
     if state is NotificationState.NO_RECIPIENTS:
         message = "the recipients resolved to no user"
     if progress.note:
@@ -167,15 +168,13 @@ def _final_state(progress: Progress, counts: Counter[str]) -> NotificationState:
     if progress.verdict is not None:
         expired = progress.verdict.reason == Reason.EXPIRED
         return NotificationState.EXPIRED if expired else NotificationState.FAILED
-    bad = [
-        row for row in progress.rows if row.state in (DeliveryState.FAILED, DeliveryState.UNKNOWN)
-    ]
+    bad = progress.tally.reasons(DeliveryState.FAILED, DeliveryState.UNKNOWN)
     if bad:
         if counts["sent"]:
             return NotificationState.PARTIALLY_DELIVERED
-        expired = all(row.reason == Reason.EXPIRED for row in bad)
+        expired = set(bad) == {Reason.EXPIRED}
         return NotificationState.EXPIRED if expired else NotificationState.FAILED
-    if not progress.rows and not progress.users:
+    if not progress.tally.total and not progress.users:
         return NotificationState.NO_RECIPIENTS
     return NotificationState.DELIVERED
 
@@ -183,13 +182,13 @@ def _final_state(progress: Progress, counts: Counter[str]) -> NotificationState:
 def _current_state(progress: Progress) -> NotificationState:
     if progress.suspended:
         return NotificationState.SUSPENDED
-    started = any(
-        row.state not in (DeliveryState.PENDING, DeliveryState.SKIPPED) for row in progress.rows
-    )
+    states = progress.tally.states()
+    untouched = states[DeliveryState.PENDING] + states[DeliveryState.SKIPPED]
+    started = progress.tally.total > untouched
     return NotificationState.DELIVERING if started else NotificationState.PENDING
 
 
-def _leading_reason(rows: Sequence[Delivery]) -> str | None:
+def _leading_reason(tally: Tally) -> str | None:
     """Return the commonest reason among the worst rows: failed, then retrying, then pending."""
     for states in (
         (DeliveryState.FAILED, DeliveryState.UNKNOWN),
@@ -197,22 +196,21 @@ def _leading_reason(rows: Sequence[Delivery]) -> str | None:
         (DeliveryState.PENDING,),
         (DeliveryState.SKIPPED,),
     ):
-        reasons = Counter(row.reason for row in rows if row.state in states and row.reason)
+        reasons = tally.reasons(*states)
+        del reasons[""]
         if reasons:
             return min(reasons, key=lambda reason: (-reasons[reason], reason))
     return None
 
 
-def _describe(counts: Counter[str], rows: Sequence[Delivery]) -> str:
+def _describe(counts: Counter[str], tally: Tally) -> str:
     parts = [
         f"{counts[name]} {name}"
         for name in ("sent", "failed", "unknown", "retrying", "pending", "skipped")
         if counts[name]
     ]
     text = ", ".join(parts) or "nothing to send"
-    worst = next((row for row in rows if row.state is DeliveryState.FAILED), None) or next(
-        (row for row in rows if row.reason and row.state not in _AT_REST), None
-    )
+    worst = tally.failed or tally.troubled
     if worst is not None and worst.message:
         text += f"; {worst.processor} to {worst.recipient}: {worst.reason}: {worst.message}"
     return text

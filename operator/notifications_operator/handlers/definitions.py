@@ -9,9 +9,10 @@ from collections.abc import Callable
 from ..api.errors import ForbiddenError, KubernetesError, NotFoundError
 from ..api.notification import Notification
 from ..api.processor import NotificationProcessor
-from ..api.references import NOTIFICATIONS, PROCESSORS
+from ..api.references import NOTIFICATIONS, PROCESSORS, SLICES
 from ..api.resource import VERSION, KubernetesModel
-from ..api.schema import missing_status_fields
+from ..api.schema import missing_fields
+from ..api.slice import NotificationDeliverySlice
 from ..kube.client import KubernetesClient
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ RECHECK_SECONDS = 5.0
 _MODELS: dict[str, type[KubernetesModel]] = {
     NOTIFICATIONS: Notification,
     PROCESSORS: NotificationProcessor,
+    SLICES: NotificationDeliverySlice,
 }
 
 
@@ -67,7 +69,7 @@ class DefinitionCheck:
                 for version in definition["spec"]["versions"]
                 if version["name"] == VERSION
             ]
-            missing = missing_status_fields(model, schemas[0]) if schemas else [VERSION]
+            missing = missing_fields(model, schemas[0]) if schemas else [VERSION]
             if missing:
                 return f"the installed definition of {plural} lacks {', '.join(missing[:10])}"
         return None

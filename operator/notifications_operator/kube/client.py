@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..api.errors import ExpiredError, NotFoundError
-from ..api.references import NOTIFICATIONS, PROCESSORS, ObjectRef
+from ..api.references import NOTIFICATIONS, PROCESSORS, SLICES, ObjectRef
 from ..api.resource import GROUP, VERSION
+from ..api.slice import NOTIFICATION_UID_LABEL
 from .transport import Transport
 
 FIELD_MANAGER = "notifications-operator"
@@ -101,6 +102,40 @@ class KubernetesClient:
             f"{_path(ref)}/status",
             query={"fieldManager": FIELD_MANAGER},
             body={"metadata": {"resourceVersion": resource_version}, "status": status},
+            content_type="application/merge-patch+json",
+        )
+
+    async def list_slices(self, owner: ObjectRef) -> list[dict[str, Any]]:
+        """Return the delivery slices of a Notification, read through to the storage."""
+        items, _ = await self._list(
+            f"/apis/{GROUP}/{VERSION}/namespaces/{owner.namespace}/{SLICES}",
+            {"labelSelector": f"{NOTIFICATION_UID_LABEL}={owner.uid}"},
+        )
+        return items
+
+    async def create_slice(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a delivery slice.
+
+        Raises
+        ------
+        ConflictError
+            If one of that name exists.
+        KubernetesError
+            For any other failure.
+        """
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{body['metadata']['namespace']}/{SLICES}"
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._transport.request("POST", path, query=query, body=body)
+
+    async def patch_slice(
+        self, ref: ObjectRef, fields: Mapping[str, Any], *, resource_version: str
+    ) -> dict[str, Any]:
+        """Merge into a delivery slice if it is still at one resource version; as `patch_status`."""
+        return await self._transport.request(
+            "PATCH",
+            _path(ref),
+            query={"fieldManager": FIELD_MANAGER},
+            body={**fields, "metadata": {"resourceVersion": resource_version}},
             content_type="application/merge-patch+json",
         )
 

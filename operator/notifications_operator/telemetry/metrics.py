@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -41,12 +42,19 @@ def count_attempt(processor: str, result: str | Reason) -> None:
     ATTEMPTS.labels(processor, result).inc()
 
 
-def count_finished(notification: Notification) -> None:
-    """Count a Notification that has just finished, and its deliveries."""
-    status = notification.status
-    FINISHED.labels(status.state).inc()
-    for row in status.deliveries:
-        DELIVERIES.labels(row.processor, row.state, row.reason or "").inc()
+def count_finished(
+    notification: Notification, deliveries: Iterable[tuple[tuple[str, str, str | None], int]]
+) -> None:
+    """Count a Notification that has just finished, and its deliveries.
+
+    Parameters
+    ----------
+    deliveries
+        How many there are by processor, state and reason.
+    """
+    FINISHED.labels(notification.status.state).inc()
+    for (processor, state, reason), amount in deliveries:
+        DELIVERIES.labels(processor, state, reason or "").inc(amount)
     created = notification.metadata.creation_timestamp
     if created is not None:
         LATENCY.observe((datetime.now(UTC) - created).total_seconds())

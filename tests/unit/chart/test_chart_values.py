@@ -165,6 +165,7 @@ class TestRights:
         assert rules(find(rendered, "ClusterRole")) == {
             (ours, "notifications", ("get", "list", "watch", "delete")),
             (ours, "notifications/status", ("get", "patch")),
+            (ours, "notificationdeliveryslices", ("get", "list", "create", "patch", "delete")),
             (ours, "notificationprocessors", ("get", "list", "watch")),
             (ours, "notificationprocessors/status", ("patch",)),
             ("events.k8s.io", "events", ("create", "patch")),

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from notifications_operator.api.notification import Delivery, DeliveryState, Notification
+from notifications_operator.api.notification import DeliveryState, Notification
 from notifications_operator.api.reasons import Reason
 from notifications_operator.api.resource import format_time
 from notifications_operator.catalog import Directory, Source, parse_source
+from notifications_operator.delivery.rows import Row
 from notifications_operator.processors.errors import DeliveryError, Scope
 
 NOW = datetime(2030, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -127,9 +128,9 @@ def row(
     reason: Reason | None = None,
     opened: datetime = NOW,
     **fields: Any,
-) -> Delivery:
+) -> Row:
     """Return a row of the ledger."""
-    return Delivery(
+    return Row(
         processor=processor,
         recipient=recipient,
         state=state,

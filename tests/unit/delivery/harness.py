@@ -8,10 +8,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from notifications_operator.api.notification import Delivery, Notification
-from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS
+from notifications_operator.api.notification import Notification
+from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS, SLICES
+from notifications_operator.api.slice import (
+    NOTIFICATION_UID_LABEL,
+    NotificationDeliverySlice,
+)
 from notifications_operator.catalog import Directory
 from notifications_operator.delivery.engine import Engine
+from notifications_operator.delivery.rows import Row
+from notifications_operator.delivery.slices.codec import decode
 from notifications_operator.processors.registry import ProcessorRegistry
 from notifications_operator.settings import Settings
 from notifications_operator.telemetry import metrics
@@ -145,9 +151,29 @@ class World:
         """Return a Notification as it is stored."""
         return Notification.model_validate(self.cluster.read(NOTIFICATIONS, "team", name))
 
-    def rows(self, name: str = "n") -> dict[str, Delivery]:
+    def rows(self, name: str = "n") -> dict[str, Row]:
         """Return the rows of a Notification with one processor, by recipient."""
-        return {row.recipient: row for row in self.get(name).status.deliveries}
+        found = self.get(name)
+        stored = found.status.ledger
+        if stored is None or stored.slices is None:
+            return {item.recipient: Row.of(item) for item in found.status.deliveries}
+        slices = [NotificationDeliverySlice.model_validate(item) for item in self.slices(name)]
+        return {
+            row.recipient: row
+            for item in slices
+            if item.index < stored.slices
+            for row in decode(item)
+        }
+
+    def slices(self, name: str = "n") -> list[dict[str, Any]]:
+        """Return the slices of a Notification, in their order."""
+        uid = self.get(name).metadata.uid
+        found = [
+            body
+            for body in self.cluster.list(SLICES)
+            if body["metadata"]["labels"][NOTIFICATION_UID_LABEL] == uid
+        ]
+        return sorted(found, key=lambda body: int(body["index"]))
 
     def patches(self, name: str = "n") -> list[dict[str, Any]]:
         """Return the status patches of a Notification that were stored."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -106,9 +106,7 @@ class Desk:
         ledger = Ledger.load(self.status)
         for (processor, recipient), row in list(ledger.rows.items()):
             if (state := states.get(recipient.rpartition("/")[2])) is not None:
-                ledger.rows[processor, recipient] = row.model_copy(
-                    update={"state": DeliveryState(state)}
-                )
+                ledger.rows[processor, recipient] = replace(row, state=DeliveryState(state))
         self.store(ledger)
 
     @property
@@ -119,7 +117,7 @@ class Desk:
     @property
     def deadline(self) -> datetime | None:
         """When planning again could matter, as it is stored."""
-        return self.planner.next_deadline(self.notification, Ledger.load(self.status))
+        return self.planner.deadlines.next_deadline(self.notification, Ledger.load(self.status))
 
     @property
     def status(self) -> NotificationStatus:

@@ -16,6 +16,7 @@ from notifications_operator.api.notification import (
 )
 from notifications_operator.api.references import NOTIFICATIONS, ObjectRef
 from notifications_operator.delivery.announcer import Announcer
+from notifications_operator.delivery.tally import Tally
 from tests.unit.delivery.builders import NOW, notification, row
 from tests.unit.delivery.harness import MemoryRecorder
 
@@ -31,7 +32,7 @@ def status(
 
     return NotificationStatus(
         state=state,
-        deliveries=[row(DeliveryState.SENT)],
+        deliveries=[row(DeliveryState.SENT).to_delivery()],
         conditions=[
             made(ConditionType.RECIPIENTS_RESOLVED, resolved, "UnknownEntities"),
             made(ConditionType.COMPLETE, complete, str(state)),
@@ -52,7 +53,7 @@ async def announced(before: NotificationStatus, after: NotificationStatus) -> li
     recorder = MemoryRecorder()
     found: Notification = notification().model_copy(update={"status": after})
     announcer = Announcer(recorder, ObjectRef.of(NOTIFICATIONS, found.metadata))
-    await announcer.announce(before, found)
+    await announcer.announce(before, found, Tally.of([row(DeliveryState.SENT)]))
     return [(event.warning, event.reason, event.note) for event in recorder.events]
 
 

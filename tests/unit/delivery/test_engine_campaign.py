@@ -15,6 +15,7 @@ from notifications_operator.api.errors import RejectedError
 from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.reasons import Reason
 from notifications_operator.delivery import breaker, channel, rows, runner
+from notifications_operator.delivery.slices import book
 from notifications_operator.processors.errors import Outcome, Receipt, Scope
 from tests.support.cluster import Interruption, lost_answer, unavailable
 from tests.unit.delivery.builders import directory, error, users_yaml
@@ -27,20 +28,33 @@ FAULTS = ["none", "none", "lost", "unavailable", "relabel", "edit", "too large"]
 OUTCOMES = ["sent", "sent", "sent", "permanent", "outage"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_pauses() -> Iterator[None]:
-    """Let every backoff be over at once: the laws are not about time."""
+@pytest.fixture(scope="module", autouse=True, params=["Inline", "Slices"])
+def no_pauses(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let every backoff be over at once: the laws are not about time.
+
+    The ledger is in the status, or in slices of two rows.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner.Runner, "_back_off", lambda self: 0.001)
         patch.setattr(runner, "REFUSED_DELAY", 0.001)
         patch.setattr(breaker, "_DEFAULT_DELAY", (0.001, 0.002))
         patch.setattr(channel, "NOT_READY_POLL", 0.005)
         patch.setattr(rows, "_whole_seconds", lambda moment: moment.replace(microsecond=0))
+        if request.param == "Slices":
+            patch.setattr(runner, "INLINE_LIMIT", 3)
+            patch.setattr(runner, "SLICED_LINGER", 0.005)
+            patch.setattr(book, "SLICE_SIZE", 2)
         yield
 
 
 def fault(w: World, kind: str, number: int) -> Interruption:
-    """Make one fault of the next request."""
+    """Make one fault of the next request of any kind."""
+    found = fault_of(w, kind, number)
+    found.operation = "any"
+    return found
+
+
+def fault_of(w: World, kind: str, number: int) -> Interruption:
     match kind:
         case "lost":
             return lost_answer()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications_operator.api.notification import Delivery, DeliveryState, NotificationStatus
+from notifications_operator.api.notification import DeliveryState, NotificationStatus
 from notifications_operator.api.processor import OnAmbiguous, RetryPolicy
 from notifications_operator.api.reasons import Reason
 from notifications_operator.api.references import NOTIFICATIONS
@@ -20,7 +20,7 @@ from notifications_operator.delivery.ledger import (
     taking_part,
 )
 from notifications_operator.delivery.minimal import minimal_status
-from notifications_operator.delivery.rows import Policy, claim, record
+from notifications_operator.delivery.rows import Policy, Row, claim, record
 from notifications_operator.delivery.summary import Obstacle
 from notifications_operator.processors.errors import Outcome, Receipt, Scope, Skip
 from tests.support.definitions import installed_definitions
@@ -30,7 +30,7 @@ S = DeliveryState
 LATER = NOW + seconds(60)
 
 
-def ledger(*rows: Delivery, **fields: object) -> Ledger:
+def ledger(*rows: Row, **fields: object) -> Ledger:
     processors = {item.processor: Selection(name=item.processor) for item in rows}
     made = Ledger(revision=1, users=len(rows), processors=processors, start_time=NOW)
     made.put_all(rows)
@@ -151,7 +151,7 @@ def test_other_obstacle_is_not() -> None:
         *[(row(state), False) for state in (S.CLAIMED, S.SENT, S.FAILED, S.SKIPPED, S.UNKNOWN)],
     ],
 )
-def test_ready_rows(item: Delivery, ready: bool) -> None:
+def test_ready_rows(item: Row, ready: bool) -> None:
     assert ledger(item).ready_rows("email", NOW) == ([item] if ready else [])
 
 
@@ -196,15 +196,15 @@ def test_minimal_record_is_no_bigger_than_the_claim_it_follows(outcomes: list[Ou
         item.put(record(entry, outcome, policy=POLICY, now=LATER, jitter=0.0))
     recorded = minimal_status(dump(item))
     assert _size(recorded) <= claimed + _MARKS
-    for entry in recorded.deliveries:
-        stored = item.rows[entry.key]
-        assert (entry.state, entry.reason, entry.attempts, entry.revision) == (
+    for kept in recorded.deliveries:
+        stored = item.rows[kept.key]
+        assert (kept.state, kept.reason, kept.attempts, kept.revision) == (
             stored.state,
             stored.reason,
             stored.attempts,
             stored.revision,
         )
-        assert entry.next_attempt_time == stored.next_attempt_time
+        assert kept.next_attempt_time == stored.next_attempt_time
 
 
 _MARKS = 250

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from notifications_operator.delivery import planner
 from notifications_operator.processors.errors import InvalidProcessorConfig
 from tests.unit.delivery.builders import (
     ADA,
@@ -306,7 +307,8 @@ async def test_edit_while_suspended_takes_effect_afterwards() -> None:
         assert (d.brief, d.status.revision) == ({"ada": "Pending"}, 2)
 
 
-async def test_ledger_never_outgrows_the_definition() -> None:
+async def test_ledger_never_outgrows_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner, "ROW_LIMIT", 1000)
     names = [f"u{number:04}" for number in range(1200)]
     refs = [f"user:default/{name}" for name in names]
     async with desk("email", catalog=directory(users_yaml(names))) as d:

@@ -8,6 +8,7 @@ import pytest
 
 from notifications_operator.api.conditions import ConditionType, find_condition
 from notifications_operator.catalog import Directory
+from notifications_operator.delivery import deadlines, planner
 from notifications_operator.delivery.deadlines import LONGEST_WAIT
 from tests.unit.delivery.builders import (
     ADA,
@@ -127,14 +128,17 @@ async def test_more_unknown_refs_than_are_named_are_sent_when_unnamed_ones_appea
         assert sorted(d.brief) == ["ada", names[149]]
 
 
-async def test_unknown_refs_that_are_given_up_fit_into_the_ledger() -> None:
+async def test_unknown_refs_that_are_given_up_fit_into_the_ledger(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(deadlines, "ROW_LIMIT", 1000)
     names = [f"u{number:04}" for number in range(900)]
     async with desk("email", "slack") as d:
         d.write(to=[ADA, *[f"user:default/{name}" for name in names]])
         d.plan()
         d.now += GRACE
         d.plan()
-        assert len(d.rows) <= 1000, "as many as the definition allows"
+        assert len(d.rows) <= 1000, "as many as the ledger holds"
         d.set_rows(ada="Sent")
         d.plan()
         assert d.status.state == "PartiallyDelivered"
@@ -206,7 +210,10 @@ async def test_metadata_is_bounded_in_bytes(value: str, fits: bool) -> None:
             assert "spec.payload.metadata" in str(d.status.conditions)
 
 
-async def test_more_rows_than_the_ledger_holds_is_too_large() -> None:
+async def test_more_rows_than_the_ledger_holds_is_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planner, "ROW_LIMIT", 1000)
     names = [f"u{number:04}" for number in range(1001)]
     async with desk("email", catalog=directory(users_yaml(names))) as d:
         d.write(to=None)

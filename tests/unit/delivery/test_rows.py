@@ -16,6 +16,7 @@ from notifications_operator.api.reasons import Reason
 from notifications_operator.delivery.rows import (
     MESSAGE_LIMIT,
     Policy,
+    Row,
     blame,
     claim,
     doubt,
@@ -46,17 +47,17 @@ def secret() -> Iterator[str]:
     remember_secrets("test_rows", [])
 
 
-def claimed(attempts: int = 1, **fields: Any) -> Delivery:
+def claimed(attempts: int = 1, **fields: Any) -> Row:
     return row(DeliveryState.CLAIMED, attempts=attempts, holder="0/pod", **fields)
 
 
-def recorded(before: Delivery, outcome: Outcome, policy: Policy = POLICY) -> Delivery:
+def recorded(before: Row, outcome: Outcome, policy: Policy = POLICY) -> Row:
     return record(before, outcome, policy=policy, now=LATER, jitter=0.0)
 
 
 def test_open_row() -> None:
     opened = open_row("email", ADA, skip=None, revision=2, now=NOW)
-    assert opened == Delivery(
+    assert opened == Row(
         processor="email",
         recipient=ADA,
         state=DeliveryState.PENDING,
@@ -84,7 +85,7 @@ def test_claim_raises_attempts_and_names_its_holder() -> None:
         next_attempt_time=NOW,
         revision=3,
     )
-    assert claim(before, holder="0/pod", now=LATER) == Delivery(
+    assert claim(before, holder="0/pod", now=LATER) == Row(
         processor="email",
         recipient=ADA,
         state=DeliveryState.CLAIMED,
@@ -142,7 +143,7 @@ def test_next_attempt_is_never_earlier_than_asked_for_on_the_wire() -> None:
     moment = NOW + timedelta(milliseconds=700)
     failure = error(Reason.RATE_LIMITED, retry_after=60.2)
     after = record(claimed(), failure, policy=POLICY, now=moment, jitter=0.0)
-    stored = Delivery.model_validate(after.to_wire()).next_attempt_time
+    stored = Delivery.model_validate(after.to_delivery().to_wire()).next_attempt_time
     assert stored is not None
     assert stored >= moment + seconds(60.2)
 
@@ -257,7 +258,7 @@ def test_blame_changes_nothing_else() -> None:
 HOSTILE = "x" * 100_000
 
 
-def noted(text: str) -> list[Delivery]:
+def noted(text: str) -> list[Row]:
     return [
         recorded(claimed(), Receipt(message=text)),
         recorded(claimed(), Skip(reason=Reason.BLOCKED, message=text)),

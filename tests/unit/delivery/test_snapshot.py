@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications_operator.api.notification import Delivery, DeliveryState
+from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.reasons import Reason
 from notifications_operator.delivery.changes import Change
 from notifications_operator.delivery.ledger import ANY_RECIPIENT, Ledger, Selection
+from notifications_operator.delivery.rows import Row
 from notifications_operator.delivery.snapshot import (
     Wanted,
     late_processors,
@@ -69,7 +70,7 @@ def merges(draw: st.DrawFn) -> tuple[Ledger, Wanted, Change]:
     return ledger, Wanted(targets=targets, unable=dict.fromkeys(unable, cause)), change
 
 
-def merged(facts: tuple[Ledger, Wanted, Change]) -> tuple[dict[tuple[str, str], Delivery], Ledger]:
+def merged(facts: tuple[Ledger, Wanted, Change]) -> tuple[dict[tuple[str, str], Row], Ledger]:
     ledger, wanted, change = facts
     before = dict(ledger.rows)
     merge(ledger, wanted, change, LATER)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications_operator.api.conditions import Condition, ConditionType
-from notifications_operator.api.notification import Delivery, DeliveryState, NotificationState
+from notifications_operator.api.notification import DeliveryState, NotificationState
 from notifications_operator.api.reasons import Reason
+from notifications_operator.delivery.rows import Row
 from notifications_operator.delivery.summary import (
     Obstacle,
     Progress,
@@ -21,6 +22,7 @@ from notifications_operator.delivery.summary import (
     judge,
     summarize_processor,
 )
+from notifications_operator.delivery.tally import Tally
 from tests.unit.delivery.builders import NOW, row, seconds
 
 S = DeliveryState
@@ -31,7 +33,7 @@ DENIED = Obstacle(reason=Reason.POLICY_DENIED, message="too many")
 WAITING = Obstacle(reason="CatalogEmpty", message="the catalog holds no user yet")
 
 
-def rows(*states: DeliveryState, reason: Reason | None = None) -> list[Delivery]:
+def rows(*states: DeliveryState, reason: Reason | None = None) -> list[Row]:
     bad = (S.FAILED, S.UNKNOWN, S.RETRYING)
     return [
         row(
@@ -46,9 +48,9 @@ def rows(*states: DeliveryState, reason: Reason | None = None) -> list[Delivery]
 
 
 def progress(
-    items: Sequence[Delivery] = (), *, planned: bool = True, users: int = 5, **options: Any
+    items: Sequence[Row] = (), *, planned: bool = True, users: int = 5, **options: Any
 ) -> Progress:
-    return Progress(rows=items, planned=planned, users=users, **options)
+    return Progress(tally=Tally.of(items), planned=planned, users=users, **options)
 
 
 def derive(
@@ -189,7 +191,7 @@ def test_unknown_recipients_are_said_though_the_rest_was_sent() -> None:
 def test_counters_of_a_processor() -> None:
     states = [S.PENDING, S.CLAIMED, S.SENT, S.SENT, S.RETRYING, S.RETRYING, S.FAILED, S.SKIPPED]
     items = rows(*states, S.UNKNOWN)
-    found = summarize_processor("email", items, reason=None, message=None)
+    found = summarize_processor("email", Tally.of(items), reason=None, message=None)
     assert found.model_dump(exclude={"name", "reason", "message", "next_attempt_time"}) == {
         "total": 9,
         "sent": 2,
@@ -203,7 +205,7 @@ def test_counters_of_a_processor() -> None:
 
 
 def test_filtered_processor_has_no_rows() -> None:
-    found = summarize_processor("email", [], reason="Filtered", message="severity low")
+    found = summarize_processor("email", Tally.of([]), reason="Filtered", message="severity low")
     assert (found.total, found.reason, found.message) == (0, "Filtered", "severity low")
     assert found.next_attempt_time is None
 
@@ -212,7 +214,7 @@ MIXTURES = st.lists(st.sampled_from(S), max_size=6).map(lambda states: rows(*sta
 OBSTACLES = st.sampled_from([None, None, WAITING, DENIED, EXPIRED])
 PROGRESS = st.builds(
     Progress,
-    rows=MIXTURES,
+    tally=MIXTURES.map(Tally.of),
     planned=st.booleans(),
     users=st.integers(0, 2),
     suspended=st.booleans(),
@@ -236,16 +238,16 @@ def test_what_kstatus_relies_on(facts: Progress) -> None:
     assert (ConditionType.COMPLETE in true) is (verdict.state in TERMINAL)
     if ConditionType.COMPLETE in true:
         assert ConditionType.RECONCILING not in true
-        assert not any(item.state is S.CLAIMED for item in facts.rows)
+        assert not facts.tally.states()[S.CLAIMED]
         assert ({ConditionType.READY, ConditionType.STALLED} & true) != set()
     if ConditionType.DELIVERED in true:
-        assert not any(item.state in (S.FAILED, S.UNKNOWN) for item in facts.rows)
+        assert not facts.tally.reasons(S.FAILED, S.UNKNOWN)
 
 
 @given(PROGRESS)
 def test_summary_counts_what_is_not_skipped(facts: Progress) -> None:
-    sent = sum(item.state is S.SENT for item in facts.rows)
-    total = sum(item.state is not S.SKIPPED for item in facts.rows)
+    states = facts.tally.states()
+    sent, total = states[S.SENT], states.total() - states[S.SKIPPED]
     assert judge(facts).summary == f"{sent}/{total}"
 
 

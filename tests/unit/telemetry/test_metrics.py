@@ -71,12 +71,11 @@ def test_end_counts_deliveries_and_time() -> None:
     count = value("notifications_created_to_finished_seconds_count")
     total = value("notifications_created_to_finished_seconds_sum")
     metrics.count_finished(
-        finished(
-            row(DeliveryState.SENT),
-            row(DeliveryState.SENT),
-            row(DeliveryState.FAILED, Reason.MAILBOX_FULL),
-            created=datetime.now(UTC) - timedelta(seconds=100),
-        )
+        finished(created=datetime.now(UTC) - timedelta(seconds=100)),
+        [
+            (("test-metrics", "Sent", None), 2),
+            (("test-metrics", "Failed", Reason.MAILBOX_FULL), 1),
+        ],
     )
     labels = {"processor": "test-metrics"}
     assert value("notifications_deliveries_total", state="Sent", reason="", **labels) == 2
@@ -89,7 +88,9 @@ def test_end_counts_deliveries_and_time() -> None:
 
 def test_names_and_labels() -> None:
     metrics.count_attempt("test-metrics", "sent")
-    metrics.count_finished(finished(row(DeliveryState.SENT), created=datetime.now(UTC)))
+    metrics.count_finished(
+        finished(created=datetime.now(UTC)), [(("test-metrics", "Sent", None), 1)]
+    )
     metrics.QUEUE.labels("test-metrics").set(0)
     metrics.READY.labels("test-metrics").set(1)
     found = {

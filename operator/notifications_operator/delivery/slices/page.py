@@ -1,0 +1,58 @@
+"""One slice as this process knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from ...api.notification import DeliveryState
+from ...api.references import SLICES, ObjectRef
+from ...api.slice import NotificationDeliverySlice
+from ..rows import Row
+from ..tally import Tally
+from .codec import decode
+
+
+class Page:
+    """The rows of one slice as they are stored, and what they add up to.
+
+    ``stale`` says that a write may or may not have been carried out: it must be read again.
+    """
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self.stale = False
+        self.adopt(body)
+
+    def adopt(self, body: dict[str, Any]) -> None:
+        """Take the slice as the API server has it."""
+        stored = NotificationDeliverySlice.model_validate(body)
+        self.ref = ObjectRef.of(SLICES, stored.metadata)
+        self.resource_version = stored.metadata.resource_version
+        self.processor = stored.processor
+        self.index = stored.index
+        self.observed_generation = stored.observed_generation
+        self.rows = decode(stored)
+        self.body = {name: value for name, value in body.items() if name not in _OTHERS}
+        self.tally = Tally.of(self.rows)
+        self.newest_revision = max((row.revision for row in self.rows), default=0)
+        states = self.tally.states()
+        self.pending = states[DeliveryState.PENDING] > 0
+        self.claimed = states[DeliveryState.CLAIMED] > 0
+        self.is_open = any(not state.terminal for state in states)
+        self.due = self.tally.next_attempts.get(self.processor)
+        self.stale = False
+
+    def is_ready(self, now: datetime) -> bool:
+        """Whether a row may be claimed now."""
+        return self.pending or (self.due is not None and self.due <= now)
+
+    def in_state(self, *states: DeliveryState) -> Sequence[Row]:
+        """Return the rows in some states."""
+        found = self.tally.states()
+        if not any(found[state] for state in states):
+            return []
+        return [row for row in self.rows if row.state in states]
+
+
+_OTHERS = ("apiVersion", "kind", "metadata")
