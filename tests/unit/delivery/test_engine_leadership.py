@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from notifications_operator.api.notification import DeliveryState
-from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS
-from notifications_operator.api.resource import format_time
+from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS, SLICES, ObjectRef
+from notifications_operator.api.resource import ObjectMeta, format_time
 from notifications_operator.telemetry import metrics
 from tests.support.cluster import Interruption, MemoryCluster, lost_answer
-from tests.unit.delivery.builders import ADA, BOB, EVE, manifest
+from tests.unit.delivery.builders import ADA, BOB, EVE, directory, manifest, users_yaml
 from tests.unit.delivery.harness import NAMESPACE, World, world
 from tests.unit.delivery.scripted import Script
 
@@ -308,3 +308,52 @@ async def test_nothing_is_deleted_without_the_lease() -> None:
         lead(w, 1)
         cluster: MemoryCluster = w.cluster
         await w.until(lambda: not cluster.list(NOTIFICATIONS), "deleted")
+
+
+class TestSlices:
+    async def test_what_is_known_is_recorded_and_the_rest_given_back(self) -> None:
+        """Every recipient gets one mail although the Lease is lost and won on the way."""
+        names = [f"u{number:03}" for number in range(300)]
+        script = Script(concurrency=8)
+        catalog = directory(users_yaml(names))
+        async with world(scripts={"email": script}, catalog=catalog) as w:
+            w.notify(to=None)
+            await w.started(100)
+            lead(w, None)
+            await w.until(
+                lambda: not any("C" in item["states"] for item in w.slices()), "nothing claimed"
+            )
+            begun = len(script.started)
+            assert begun < len(names)
+            stored = "".join(item["states"] for item in w.slices())
+            assert (stored.count("S"), stored.count("P")) == (begun, len(names) - begun)
+            await w.settle()
+            assert len(script.started) == begun
+            lead(w, 2)
+            done = await w.finished()
+            assert done.status.summary == "300/300"
+            assert sorted(script.recipients) == [f"user:default/{name}" for name in names]
+            assert {row.attempts for row in w.rows().values()} == {1}
+
+    async def test_a_slice_that_another_process_has_taken_over_is_left_alone(self) -> None:
+        names = [f"u{number:03}" for number in range(120)]
+        script = Script(concurrency=8)
+        catalog = directory(users_yaml(names))
+        async with world(scripts={"email": script}, catalog=catalog) as w:
+            script.gate = gate = w.new_gate()
+            w.notify(to=None)
+            await w.started(6)
+            lead(w, None)
+            [item] = w.slices()
+            assert item["states"].count("C") == 6
+            metadata = ObjectMeta.model_validate(item["metadata"])
+            await w.cluster.patch_slice(
+                ObjectRef.of(SLICES, metadata),
+                {"states": item["states"].replace("C", "S"), "claims": None},
+                resource_version=metadata.resource_version,
+            )
+            before = [item["metadata"]["resourceVersion"] for item in w.slices()]
+            gate.set()
+            await w.until(lambda: len(script.sent) >= 6, "answered")
+            await w.settle()
+            assert [item["metadata"]["resourceVersion"] for item in w.slices()] == before
