@@ -98,8 +98,7 @@ class LeaseElector:
         self._announce()
         for _ in range(RELEASE_TRIES):
             try:
-                async with asyncio.timeout(self._renew_interval):
-                    await self._let_go()
+                await self._let_go()
             except ConflictError:
                 # A renewal whose answer was not waited for took effect meanwhile.
                 continue
@@ -111,24 +110,24 @@ class LeaseElector:
         record = await self._read()
         if record is None or record.holder != self._candidacy.identity:
             return
-        await self._client.patch_lease(
-            self._namespace,
-            self._name,
-            metadata={
-                "resourceVersion": record.resource_version,
-                "annotations": {POD_UID_ANNOTATION: None},
-            },
-            spec={"holderIdentity": ""},
-        )
+        async with asyncio.timeout(self._renew_interval):
+            await self._client.patch_lease(
+                self._namespace,
+                self._name,
+                metadata={
+                    "resourceVersion": record.resource_version,
+                    "annotations": {POD_UID_ANNOTATION: None},
+                },
+                spec={"holderIdentity": ""},
+            )
         logger.info("released the Lease")
 
     async def _attempt(self) -> bool:
         """Look at the Lease, and acquire or renew it if possible; False if that failed."""
         try:
-            async with asyncio.timeout(self._renew_interval):
-                self._candidacy.observe(await self._read())
-                if (bid := self._candidacy.bid()) is not None:
-                    self._candidacy.won(bid, await self._write(bid))
+            self._candidacy.observe(await self._read())
+            if (bid := self._candidacy.bid()) is not None:
+                self._candidacy.won(bid, await self._write(bid))
         except ConflictError:
             # Somebody was faster; who, the next look will tell.
             return False
@@ -140,17 +139,19 @@ class LeaseElector:
         return True
 
     async def _read(self) -> LeaseRecord | None:
-        body = await self._client.get_lease(self._namespace, self._name)
+        async with asyncio.timeout(self._renew_interval):
+            body = await self._client.get_lease(self._namespace, self._name)
         return None if body is None else LeaseRecord.read(body)
 
     async def _write(self, bid: Bid) -> LeaseRecord:
         write = self._client.create_lease if bid.replaces is None else self._client.patch_lease
-        body = await write(
-            self._namespace,
-            self._name,
-            metadata=self._candidacy.metadata_of(bid),
-            spec=self._candidacy.spec_of(bid),
-        )
+        async with asyncio.timeout(self._renew_interval):
+            body = await write(
+                self._namespace,
+                self._name,
+                metadata=self._candidacy.metadata_of(bid),
+                spec=self._candidacy.spec_of(bid),
+            )
         return LeaseRecord.read(body)
 
     def _announce(self) -> None:
