@@ -75,7 +75,7 @@ class Engine:
                 sendmail_paths=tuple(settings.sendmail_paths),
             ),
             verify_interval=settings.delivery.verify_interval,
-            leading=self._leads,
+            epoch=lambda: leadership.epoch,
         )
         self.supervisor.subscribe(self._poke_all)
         planner = Planner(settings=settings, supervisor=self.supervisor, limits=self._limits)

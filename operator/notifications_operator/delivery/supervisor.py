@@ -46,9 +46,9 @@ class Supervisor:
         recorder: Recorder,
         environment: Environment,
         verify_interval: float,
-        leading: Callable[[], bool],
+        epoch: Callable[[], int | None],
     ) -> None:
-        self._leading = leading
+        self._epoch = epoch
         self._namespace = namespace
         self._registry = registry
         self._cluster = cluster
@@ -166,18 +166,19 @@ class Supervisor:
 
     async def _report(self, channel: Channel) -> None:
         """Write the processor's status whenever it changes."""
-        stored: NotificationProcessorStatus | None = None
+        stored, written_under = channel.stored, self._epoch()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SUCCESS_INTERVAL):
                     await channel.updated.wait()
             channel.updated.clear()
             self._changed()
-            if not self._leading():
-                stored = None
+            epoch = self._epoch()
+            if epoch is None:
                 continue
-            # What another process has written is what ours replaces.
-            stored = stored or channel.stored
+            if epoch != written_under:
+                # What another process has written meanwhile is what ours replaces.
+                stored, written_under = channel.stored, epoch
             wanted = _status(
                 channel.readiness,
                 channel.metadata.generation,
@@ -219,7 +220,7 @@ class Supervisor:
 
     async def _write(self, metadata: ObjectMeta, status: NotificationProcessorStatus) -> bool:
         """Write a status over what stands there; False if it must be tried again."""
-        if not self._leading():
+        if self._epoch() is None:
             return False
         ref = ObjectRef.of(PROCESSORS, metadata)
         try:

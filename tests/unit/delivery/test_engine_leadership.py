@@ -11,6 +11,7 @@ from typing import Any
 from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS, SLICES, ObjectRef
 from notifications_operator.api.resource import ObjectMeta, format_time
+from notifications_operator.processors.errors import LeaseLost
 from notifications_operator.telemetry import metrics
 from tests.support.cluster import Interruption, MemoryCluster, lost_answer
 from tests.unit.delivery.builders import ADA, BOB, EVE, directory, manifest, users_yaml
@@ -143,6 +144,25 @@ class TestStandby:
             [condition] = w.cluster.read(PROCESSORS, NAMESPACE, "email")["status"]["conditions"]
             assert condition["lastTransitionTime"] == at
             assert [event for event in w.recorder.events if event.name == "email"] == []
+
+    async def test_what_another_process_said_of_a_processor_is_replaced(self) -> None:
+        """It led in between, however short, and could not send."""
+        async with world() as w:
+
+            def ready() -> dict[str, Any]:
+                status = w.cluster.read(PROCESSORS, NAMESPACE, "email").get("status") or {}
+                return dict((status.get("conditions") or [{}])[0])
+
+            def refused(status: dict[str, Any]) -> None:
+                status["conditions"][0] |= {"status": "False", "reason": "AuthFailed"}
+
+            await w.until(lambda: ready().get("status") == "True", "reported")
+            lead(w, None)
+            w.cluster.write_status(PROCESSORS, NAMESPACE, "email", refused)
+            await w.settle()
+            assert ready()["status"] == "False"
+            lead(w, 3)
+            await w.until(lambda: ready()["status"] == "True", "reported again")
 
     async def test_one_that_cannot_be_read_is_rejected_when_it_leads(self) -> None:
         async with standby() as w:
@@ -285,6 +305,20 @@ class TestLoss:
             lead(w, 2)
             await w.finished()
             assert {row.attempts for row in w.rows().values()} == {1}
+
+    async def test_a_processor_that_is_told_to_stop_does_not_count_as_broken(self) -> None:
+        gate = asyncio.Event()
+        async with world(scripts={"email": Script(answers={ADA: [LeaseLost()]}, gate=gate)}) as w:
+            w.notify()
+            await w.started()
+            lead(w, None)
+            gate.set()
+            await w.until(lambda: w.rows()[ADA].state is DeliveryState.PENDING, "given back")
+            assert w.rows()[ADA].attempts == 0
+            assert all(item.readiness.ready for item in w.engine.supervisor.channels)
+            lead(w, 2)
+            await w.finished()
+            assert w.scripts["email"].verified == 1
 
     async def test_a_lost_answer_is_no_reason_to_send_again(self) -> None:
         gate = asyncio.Event()
