@@ -7,6 +7,7 @@ import logging
 import secrets
 import signal
 from collections.abc import Callable, Mapping
+from importlib import metadata
 
 import kopf
 
@@ -23,6 +24,7 @@ from .kube.lease import LeaseElector
 from .kube.transport import Transport
 from .processors.registry import ProcessorRegistry
 from .settings import Settings
+from .telemetry import metrics
 from .telemetry.server import TelemetryServer
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,7 @@ class Application:
     """One process of the operator."""
 
     def __init__(self, settings: Settings, client: KubernetesClient) -> None:
+        metrics.set_build(metadata.version("notifications-operator"))
         identity = f"{settings.pod_name}_{secrets.token_hex(4)}"
         self._client = client
         self._namespace = settings.namespace

@@ -57,7 +57,8 @@ async def test_metrics_tell_results_and_never_recipients(
     assert 'notifications_deliveries_total{processor="email",reason="",state="Sent"}' in text
     assert 'reason="NoAddress",state="Skipped"' in text
     assert 'notifications_processor_ready{processor="email"} 1.0' in text
-    assert "ada" not in text and "silent" not in text
+    assert "default/ada" not in text and "default/silent" not in text
+    assert "@example.com" not in text
 
 
 async def test_logs_are_json_and_never_name_the_password(

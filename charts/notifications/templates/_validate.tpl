@@ -13,6 +13,9 @@ messages shows a credential.
 {{- if and .Values.serviceMonitor.enabled (not .Values.metrics.enabled) }}
 {{- $problems = append $problems "serviceMonitor.enabled needs metrics.enabled: there would be no Service to scrape." }}
 {{- end }}
+{{- if and .Values.metrics.prometheusRule.enabled (not .Values.metrics.enabled) }}
+{{- $problems = append $problems "metrics.prometheusRule.enabled needs metrics.enabled: without a Service to scrape, the alerts would only say that nothing is scraped." }}
+{{- end }}
 {{- if and (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
 {{- $problems = append $problems "serviceAccount.name is missing: with serviceAccount.create false the operator needs the name of a ServiceAccount of its own, because the rights of the namespace's default one are every pod's." }}
 {{- end }}

@@ -39,6 +39,11 @@ class ObjectRef:
         """The object's kind."""
         return _KINDS[self.plural]
 
+    @property
+    def log_fields(self) -> dict[str, str]:
+        """The reference as fields of a log line."""
+        return {self.kind.lower(): f"{self.namespace}/{self.name}", "uid": self.uid}
+
     def to_wire(self) -> dict[str, Any]:
         """Return the object as a core/v1 ``ObjectReference``."""
         return {

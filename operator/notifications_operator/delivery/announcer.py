@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from ..api.conditions import ConditionType, find_condition
 from ..api.notification import Notification, NotificationState, NotificationStatus
 from ..api.references import ObjectRef
@@ -9,11 +11,13 @@ from ..telemetry import metrics
 from .ports import Recorder
 from .tally import Tally
 
+logger = logging.getLogger(__name__)
+
 _HAPPY = (NotificationState.DELIVERED, NotificationState.NO_RECIPIENTS)
 
 
 class Announcer:
-    """Writes the Events of one Notification, and counts its end."""
+    """Writes the Events of one Notification, logs its transitions and counts its end."""
 
     def __init__(self, recorder: Recorder, ref: ObjectRef) -> None:
         self._recorder = recorder
@@ -24,6 +28,7 @@ class Announcer:
     ) -> None:
         """Tell what a write has changed: the end, or the beginning of a wait."""
         after = notification.status
+        self._log(before, after)
         complete = find_condition(after.conditions, ConditionType.COMPLETE)
         resolved = find_condition(after.conditions, ConditionType.RECIPIENTS_RESOLVED)
         if complete is not None and _became(ConditionType.COMPLETE, "True", before, after):
@@ -35,6 +40,24 @@ class Announcer:
         ):
             await self._record(True, resolved.reason, "Resolve", resolved.message)
 
+    def _log(self, before: NotificationStatus, after: NotificationStatus) -> None:
+        """Write one line for a transition: another state, revision or redelivery."""
+        old, new = _position(before), _position(after)
+        if old != new:
+            logger.info(
+                "%s -> %s",
+                before.state,
+                after.state,
+                extra={
+                    **self._ref.log_fields,
+                    "state": str(after.state),
+                    "summary": after.summary,
+                    "reason": after.reason,
+                    "revision": after.revision,
+                    "redelivery": after.redelivery,
+                },
+            )
+
     async def warn(self, reason: str, action: str, note: str) -> None:
         """Write a Warning."""
         await self._record(True, reason, action, note)
@@ -43,6 +66,10 @@ class Announcer:
         await self._recorder.record(
             self._ref.to_wire(), warning=warning, reason=reason, action=action, note=note
         )
+
+
+def _position(status: NotificationStatus) -> tuple[str, int, int, str | None]:
+    return (status.state, status.revision, status.redelivery, status.last_redeliver)
 
 
 def _became(

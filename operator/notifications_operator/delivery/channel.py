@@ -44,6 +44,8 @@ from ..processors.errors import (
     SecretNotFound,
 )
 from ..processors.registry import ProcessorRegistry
+from ..telemetry import metrics
+from ..telemetry.metrics import ProcessorGauges
 from ..telemetry.redaction import remember_secrets
 from . import guarded
 from .breaker import Breaker
@@ -181,7 +183,8 @@ class Channel:
 
         ``may_send`` says whether the claims that this is about still allow it.
         """
-        async with self.lane.sending():
+        async with self.lane.sending() as throttled:
+            metrics.THROTTLED.labels(self.name).inc(throttled)
             if not may_send():
                 return [LeaseLost()] * len(recipients)
             processor = self._processor
@@ -190,12 +193,25 @@ class Channel:
             self._sending[processor] += 1
             try:
                 context = SendContext(directory=directory, may_send=may_send)
-                outcomes = await guarded.send(processor, notification, recipients, context)
+                with metrics.SEND_SECONDS.labels(self.name).time():
+                    outcomes = await guarded.send(processor, notification, recipients, context)
             finally:
                 self._sending[processor] -= 1
                 await self._close_retired()
         self._observe(outcomes)
+        self._count(notification, recipients, outcomes)
         return outcomes
+
+    def measure(self) -> ProcessorGauges:
+        """Return what the gauges say of the processor now."""
+        return ProcessorGauges(
+            waiting=self.lane.waiting,
+            ready=self.readiness.ready,
+            suspended=self.spec is not None and self.spec.suspend,
+            breaker_open=self._tripped is not None,
+            window=self.lane.window,
+            claimed=self.lane.held,
+        )
 
     async def run(self) -> None:
         """Keep the processor made, verified and its readiness true, until cancelled."""
@@ -299,19 +315,61 @@ class Channel:
                 if not self._refused_sends:
                     self._breaker.reset()
         if self._verified:
-            self.readiness = Readiness(
-                ready=True, reason=ProcessorReason.CONNECTED, message="ready to send"
+            self._set_readiness(
+                Readiness(ready=True, reason=ProcessorReason.CONNECTED, message="ready to send")
             )
             self.lane.open()
 
     def _trip(self, error: DeliveryError) -> None:
         self._verified, self._tripped = False, error
-        self._next_trial = time.monotonic() + self._breaker.trip(error.reason)
+        pause = self._breaker.trip(error.reason)
+        self._next_trial = time.monotonic() + pause
+        metrics.TRIPS.labels(self.name, error.reason).inc()
+        logger.warning(
+            "processor pauses for %g s after %s",
+            pause,
+            error.reason,
+            extra={"processor": self.name},
+        )
         self._not_ready(_processor_reason(error.reason), error.message)
 
     def _not_ready(self, reason: ProcessorReason, message: str) -> None:
         self.lane.close()
-        self.readiness = Readiness(ready=False, reason=reason, message=message)
+        self._set_readiness(Readiness(ready=False, reason=reason, message=message))
+
+    def _set_readiness(self, readiness: Readiness) -> None:
+        """Take over a finding; a line in the log says when it is another one."""
+        before, self.readiness = self.readiness, readiness
+        if (before.ready, before.reason) == (readiness.ready, readiness.reason):
+            return
+        logger.log(
+            logging.INFO if readiness.ready else logging.WARNING,
+            "processor: %s -> %s: %s",
+            before.reason,
+            readiness.reason,
+            readiness.message,
+            extra={"processor": self.name},
+        )
+
+    def _count(
+        self,
+        notification: OutboundNotification,
+        recipients: Sequence[str],
+        outcomes: Sequence[Outcome],
+    ) -> None:
+        """Count and log what became of the recipients of one send."""
+        sent = sum(isinstance(outcome, Receipt) for outcome in outcomes)
+        if sent and notification.revision == 1 and notification.redelivery == 0:
+            metrics.count_sent(self.name, notification.created, sent)
+        if not logger.isEnabledFor(logging.DEBUG):
+            return
+        extra = {
+            "processor": self.name,
+            "notification": f"{notification.namespace}/{notification.name}",
+            "uid": notification.uid,
+        }
+        for recipient, outcome in zip(recipients, outcomes, strict=True):
+            logger.debug("%s: %s", recipient, outcome, extra=extra)
 
     def _observe(self, outcomes: Sequence[Outcome]) -> None:
         for outcome in outcomes:

@@ -120,6 +120,7 @@ class Engine:
         self._written.pop(uid, None)
         self._unreadable.pop(uid, None)
         if runner := self._runners.get(uid):
+            logger.info("cancelled: it is deleted", extra=runner.ref.log_fields)
             runner.cancel()
 
     def offer_processor(self, body: dict[str, Any]) -> None:
@@ -172,14 +173,15 @@ class Engine:
             moment
             for runner in self._runners.values()
             if (moment := runner.notification.metadata.creation_timestamp)
+            and not runner.notification.spec.suspend
         ]
         metrics.LEADER.set(self._leads())
         metrics.UNFINISHED.set(len(self._runners))
         age = (datetime.now(UTC) - min(created)).total_seconds() if created else 0.0
         metrics.OLDEST.set(age)
-        for channel in self.supervisor.channels:
-            metrics.QUEUE.labels(channel.name).set(channel.lane.waiting)
-            metrics.READY.labels(channel.name).set(channel.readiness.ready)
+        metrics.measure_processors(
+            {channel.name: channel.measure() for channel in self.supervisor.channels}
+        )
 
     async def drain(self) -> None:
         """Make no new claims, let sends in flight finish, record them, and stop."""
@@ -210,7 +212,8 @@ class Engine:
         if task.cancelled():
             return
         if error := task.exception():
-            logger.error("a Notification's runner failed", exc_info=error)
+            extra = runner.ref.log_fields
+            logger.error("a Notification's runner failed", exc_info=error, extra=extra)
         if runner.deleted:
             return
         self._written[uid] = runner.notification.metadata.version
@@ -246,7 +249,8 @@ class Engine:
         """
         problem = describe_validation_error(error)
         if any(item["loc"][:1] == ("status",) for item in error.errors()):
-            logger.error("a status cannot be read and is left alone: %s", problem)
+            extra = ObjectRef.of(NOTIFICATIONS, metadata).log_fields
+            logger.error("a status cannot be read and is left alone: %s", problem, extra=extra)
         elif metadata.uid not in self._runners:
             self._unreadable[metadata.uid] = body
             self._spawn(self._reject(metadata, body, problem))
@@ -271,7 +275,9 @@ class Engine:
             # Its newer version is offered again, or it is gone.
             return
         except KubernetesError as error:
-            logger.warning("could not reject %s: %s", ref.name, error)
+            logger.warning("could not reject it: %s", error, extra=ref.log_fields)
+            return
+        logger.warning("rejected: %s", problem, extra=ref.log_fields)
 
     def _leads(self) -> bool:
         return self._leadership.epoch is not None

@@ -116,12 +116,14 @@ class Lane:
         self._pump()
 
     @asynccontextmanager
-    async def sending(self) -> AsyncIterator[None]:
-        """Hold one of the concurrent sends, started no faster than the throttle allows."""
+    async def sending(self) -> AsyncIterator[float]:
+        """Hold one of the concurrent sends, started no faster than the throttle allows.
+
+        Yields the seconds that the throttle held it back.
+        """
         semaphore = self._sending
         async with semaphore:
-            await self._throttle.wait()
-            yield
+            yield await self._throttle.wait()
         self._finished.append(self._clock())
 
     @property

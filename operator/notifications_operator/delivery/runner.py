@@ -44,8 +44,8 @@ RECORD_LINGER = 0.02
 SLICED_LINGER = 2.0
 """The same where slices hold the rows, unless enough of them have come (`ENOUGH`) before."""
 
-ENOUGH = 64
-"""Outcomes that are worth a write of a slice; or three in four, where fewer are out."""
+ENOUGH = 0.75
+"""Part of what is out whose outcomes are worth a write of a slice; the rest keeps senders busy."""
 
 REFUSED_DELAY = 300.0
 """Seconds before a status that the API server will not store is tried again."""
@@ -166,7 +166,7 @@ class Runner:
     def _is_enough(self) -> bool:
         sends = self._attempts.sends
         out = len(sends.results) + sends.in_flight
-        return not sends.in_flight or len(sends.results) >= min(ENOUGH, 0.75 * out)
+        return not sends.in_flight or len(sends.results) >= ENOUGH * out
 
     async def _attempt(self) -> float | None:
         """Do one step; return the seconds until the next, or ``None`` when all is done."""

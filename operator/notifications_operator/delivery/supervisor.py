@@ -112,6 +112,7 @@ class Supervisor:
             task.cancel()
         if self._channels.pop(key, None) is not None:
             self._missing_since[key] = time.monotonic()
+            logger.info("processor deleted", extra={"processor": metadata.name})
             self._changed()
 
     def resume(self) -> None:
@@ -138,6 +139,7 @@ class Supervisor:
             )
             self._channels[metadata.name] = channel
             self._missing_since.pop(metadata.name, None)
+            logger.info("processor found", extra={"processor": metadata.name})
             self._tasks[metadata.name] = [
                 asyncio.create_task(channel.run(), name=f"processor {metadata.name}"),
                 asyncio.create_task(self._report(channel), name=f"status of {metadata.name}"),
@@ -159,6 +161,8 @@ class Supervisor:
             "cluster; create it there"
         )
         readiness = Readiness(ready=False, reason=ProcessorReason.NOT_ALLOWED, message=message)
+        name = f"{metadata.namespace}/{metadata.name}"
+        logger.warning("processor refused: %s", message, extra={"processor": name})
         status = _status(readiness, metadata.generation, (), None, None)
         task = asyncio.create_task(self._store(metadata, status))
         self._tasks[metadata.uid] = [task]
@@ -242,7 +246,8 @@ class Supervisor:
             logger.exception("status of a processor was refused", extra={"processor": ref.name})
             return True
         except KubernetesError as error:
-            logger.warning("could not write the status of a processor: %s", error)
+            extra = {"processor": ref.name}
+            logger.warning("could not write the status of a processor: %s", error, extra=extra)
             return False
 
     async def _store(self, metadata: ObjectMeta, status: NotificationProcessorStatus) -> None:

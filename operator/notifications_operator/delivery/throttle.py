@@ -17,14 +17,17 @@ class Throttle:
         self._recent: deque[float] = deque(maxlen=max(limits.starts, 1))
         self._turn = asyncio.Lock()
 
-    async def wait(self) -> None:
-        """Wait for one's turn."""
+    async def wait(self) -> float:
+        """Wait for one's turn; returns the seconds that it took."""
         if self._starts <= 0 or self._interval <= 0:
-            return
+            return 0.0
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
         async with self._turn:
-            loop = asyncio.get_running_loop()
             if len(self._recent) == self._starts:
                 remaining = self._recent[0] + self._interval - loop.time()
                 if remaining > 0:
                     await asyncio.sleep(remaining)
-            self._recent.append(loop.time())
+            now = loop.time()
+            self._recent.append(now)
+            return now - begin

@@ -101,13 +101,14 @@ class Reaper:
 
     async def _delete(self, notification: Notification) -> None:
         metadata = notification.metadata
+        ref = ObjectRef.of(NOTIFICATIONS, metadata)
         self._timers.pop(metadata.uid, None)
         if not self._leading():
             self._due[metadata.uid] = notification
             return
         try:
             await self._cluster.delete(
-                ObjectRef.of(NOTIFICATIONS, metadata),
+                ref,
                 uid=metadata.uid,
                 resource_version=metadata.resource_version,
             )
@@ -115,5 +116,9 @@ class Reaper:
             # Gone, or changed since: its newer version is scheduled when it is seen.
             return
         except KubernetesError as error:
-            logger.warning("could not delete a finished Notification: %s", error)
+            logger.warning(
+                "could not delete a finished Notification: %s", error, extra=ref.log_fields
+            )
             self._arm(notification, RETRY_SECONDS)
+            return
+        logger.info("deleted: its ttlSecondsAfterFinished is over", extra=ref.log_fields)

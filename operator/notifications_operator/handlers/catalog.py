@@ -15,6 +15,7 @@ from ..catalog import CatalogStore, Directory, ParsedSource, Source, SourceKey, 
 from ..kube.client import KubernetesClient
 from ..kube.events import EventRecorder
 from ..settings import CatalogSettings
+from ..telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class CatalogFeed:
         self._read: dict[str, asyncio.Event] = {name: asyncio.Event() for name in namespaces}
         self._known: dict[str, set[SourceKey]] = {name: set() for name in namespaces}
         self._reported: dict[SourceKey, tuple[str, ...]] = {}
+        self._problem_counts: dict[SourceKey, int] = {}
         self._changed = asyncio.Event()
         self.unreadable: dict[str, str] = {}
         """Namespaces that cannot be read, with the reason."""
@@ -90,7 +92,7 @@ class CatalogFeed:
             try:
                 items, version = await self._client.list_catalog(namespace)
                 await self._replace(namespace, items)
-                self.unreadable.pop(namespace, None)
+                self._set_unreadable(namespace, None)
                 self._read[namespace].set()
                 async for event in self._client.watch_catalog(namespace, version):
                     if event.deleted:
@@ -102,8 +104,15 @@ class CatalogFeed:
             except KubernetesError as error:
                 level = logging.ERROR if isinstance(error, ForbiddenError) else logging.WARNING
                 logger.log(level, "cannot read the catalog in %s: %s", namespace, error)
-                self.unreadable[namespace] = str(error)
+                self._set_unreadable(namespace, str(error))
                 await asyncio.sleep(RETRY_SECONDS)
+
+    def _set_unreadable(self, namespace: str, problem: str | None) -> None:
+        if problem is not None:
+            self.unreadable[namespace] = problem
+        elif self.unreadable.pop(namespace, None) is not None:
+            logger.info("the catalog in %s can be read again", namespace)
+        metrics.CATALOG_UNREADABLE.set(len(self.unreadable))
 
     async def _replace(self, namespace: str, items: Sequence[dict[str, Any]]) -> None:
         """Take a whole list: what is not in it is gone, even if no watch said so."""
@@ -156,7 +165,13 @@ class CatalogFeed:
                 # Entities live as long as the process: the collector need not visit them.
                 gc.freeze()
             logger.info("catalog: %d entities, %d users", len(directory), directory.user_count)
+            metrics.CATALOG_ENTITIES.set(len(directory))
+            metrics.CATALOG_USERS.set(directory.user_count)
+            metrics.CATALOG_BUILT.set_to_current_time()
             self._publish(directory)
+            for gone in self._problem_counts.keys() - {parsed.key for parsed in sources}:
+                del self._problem_counts[gone]
+            self._measure_problems()
             for parsed in sources:
                 await self._report(parsed)
 
@@ -166,6 +181,9 @@ class CatalogFeed:
             self._unsaid[source.key] = source
             return
         problems = tuple(str(problem) for problem in self._store.problems(source.key))
+        amount = max(len(problems), source.problem_count)
+        self._problem_counts[source.key] = amount
+        self._measure_problems()
         if problems == self._reported.get(source.key, ()):
             return
         self._reported[source.key] = problems
@@ -184,8 +202,11 @@ class CatalogFeed:
             warning=True,
             reason="InvalidEntities",
             action="Parse",
-            note=f"{max(len(problems), source.problem_count)} problems; " + "; ".join(problems),
+            note=f"{amount} problems; " + "; ".join(problems),
         )
+
+    def _measure_problems(self) -> None:
+        metrics.CATALOG_PROBLEMS.set(sum(self._problem_counts.values()))
 
 
 def _key(body: dict[str, Any]) -> SourceKey:

@@ -49,6 +49,8 @@ class DefinitionCheck:
             self.problem = await self._check()
             if self.problem is not None and self.problem != before:
                 logger.error("nothing is sent: %s", self.problem)
+            elif self.problem is None and before is not None:
+                logger.info("the installed definitions fit")
             self._publish(self.problem is None)
             await asyncio.sleep(RECHECK_SECONDS if self.problem else CHECK_SECONDS)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..api.errors import KubernetesError
 from ..kube.client import KubernetesClient
+from ..telemetry import metrics
 
 logger = logging.getLogger(__name__)
 
@@ -57,18 +58,27 @@ class WatchCheck:
         except KubernetesError as error:
             self.problem = f"cannot list Notifications: {error}"
             logger.warning("cannot list Notifications: %s", error)
+            metrics.RESYNCS.labels("failed").inc()
             return
         missed = bodies
         for _ in range(int(CATCH_UP_SECONDS / POLL_SECONDS)):
             missed = [body for body in missed if self._is_missed(body)]
             if not missed:
-                self.problem = None
+                self._passed()
                 return
             await asyncio.sleep(POLL_SECONDS)
         self.problem = f"the watch did not bring {len(missed)} Notifications"
         logger.error(self.problem)
+        metrics.RESYNCS.labels("missed").inc()
+        metrics.WATCH_MISSED.inc(len(missed))
         for body in missed:
             self._offer(body)
+
+    def _passed(self) -> None:
+        if self.problem is not None:
+            logger.info("the watch brings everything")
+        self.problem = None
+        metrics.RESYNCS.labels("complete").inc()
 
     def _is_missed(self, body: dict[str, Any]) -> bool:
         return self._seen.get(body["metadata"]["uid"], -1) < _version(body)

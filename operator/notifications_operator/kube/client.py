@@ -262,6 +262,15 @@ class KubernetesClient:
             "POST", f"/apis/events.k8s.io/v1/namespaces/{namespace}/events", body=body
         )
 
+    async def patch_event(self, namespace: str, name: str, body: Mapping[str, Any]) -> None:
+        """Merge into an Event; raises `NotFoundError` once it has expired."""
+        await self._transport.request(
+            "PATCH",
+            f"/apis/events.k8s.io/v1/namespaces/{namespace}/events/{name}",
+            body=body,
+            content_type="application/merge-patch+json",
+        )
+
     async def _list(self, path: str, query: Mapping[str, str]) -> tuple[list[dict[str, Any]], str]:
         """List page by page; an expired continuation starts anew."""
         while True:

@@ -20,6 +20,7 @@ from ..api.errors import (
     RejectedError,
     UnavailableError,
 )
+from ..telemetry import metrics
 
 REQUEST_TIMEOUT = 30.0
 """Seconds for one request, watches aside."""
@@ -130,6 +131,7 @@ class Transport:
         content_type: str,
         timeout: float,
     ) -> aiohttp.ClientResponse:
+        verb, resource = "WATCH" if "watch" in (query or {}) else method, resource_of(path)
         try:
             _, url, headers, payload, _ = await self._api.param_serialize(
                 method,
@@ -143,9 +145,31 @@ class Transport:
                 method, url, header_params=headers, body=payload, _request_timeout=timeout
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            metrics.count_request(verb, resource, None)
             raise UnavailableError(f"{method} {path}: {_describe(error)}") from error
         response: aiohttp.ClientResponse = answer.response
+        metrics.count_request(verb, resource, response.status)
         return response
+
+
+def resource_of(path: str) -> str:
+    """Return the resource that a request's path is about, as RBAC names it.
+
+    Examples
+    --------
+    >>> resource_of("/apis/events.k8s.io/v1/namespaces/default/events")
+    'events'
+    >>> resource_of("/apis/example.com/v1/namespaces/default/things/one/status")
+    'things/status'
+    """
+    parts = path.strip("/").split("/")
+    match parts:
+        case ["api", _, *rest] | ["apis", _, _, *rest]:
+            if rest[:1] == ["namespaces"] and len(rest) > 2:
+                rest = rest[2:]
+            return "/".join([*rest[:1], *rest[2:3]])
+        case _:
+            return parts[0]
 
 
 def _object(method: str, path: str, data: bytes) -> dict[str, Any]:

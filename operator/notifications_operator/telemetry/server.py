@@ -9,6 +9,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ..settings import ServerSettings
+from . import metrics
 
 HEARTBEAT_SECONDS = 1.0
 """The event loop's pulse: how often it must come round."""
@@ -79,5 +80,6 @@ class TelemetryServer:
 
     async def _metrics(self, _: web.Request) -> web.Response:
         self._measure()
+        metrics.measure_checks(self._readiness())
         body = generate_latest()
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

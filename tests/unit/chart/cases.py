@@ -59,7 +59,22 @@ EVERYTHING: dict[str, Any] = {
     "commonLabels": {"team": "platform"},
     "serviceAccount": {"annotations": {"example.com/role": "mail"}},
     "rbac": {"secretNames": ["other"]},
-    "metrics": {"service": {"port": 9090, "labels": {"a": "b"}, "annotations": {"c": "d"}}},
+    "metrics": {
+        "service": {"port": 9090, "labels": {"a": "b"}, "annotations": {"c": "d"}},
+        "prometheusRule": {
+            "enabled": True,
+            "renderMode": "alwaysRender",
+            "namespace": "monitoring",
+            "additionalLabels": {"release": "prometheus"},
+            "annotations": {"e": "f"},
+        },
+        "dashboard": {
+            "enabled": True,
+            "namespace": "monitoring",
+            "labels": {"grafana_dashboard": "yes"},
+            "annotations": {"grafana_folder": "Platform"},
+        },
+    },
     "serviceMonitor": {
         "enabled": True,
         "renderMode": "alwaysRender",

@@ -19,7 +19,7 @@ from tests.unit.chart.cases import CASES, Case
 KUBERNETES = "1.37"
 REPOSITORY = Path(__file__).parents[3]
 NAMESPACE = "notifications-system"
-NOT_IN_KUBERNETES = {"NotificationProcessor", "ServiceMonitor"}
+NOT_IN_KUBERNETES = {"NotificationProcessor", "PrometheusRule", "ServiceMonitor"}
 CLUSTER_SCOPED = {
     "ClusterRole",
     "ClusterRoleBinding",

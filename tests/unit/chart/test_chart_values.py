@@ -268,6 +268,52 @@ class TestServiceMonitor:
             render(helm, {"serviceMonitor": {"enabled": True, "renderMode": "failIfMissing"}})
 
 
+class TestPrometheusRule:
+    @pytest.mark.parametrize(
+        ("mode", "known", "expected"),
+        [
+            ("skipIfMissing", False, 0),
+            ("skipIfMissing", True, 1),
+            ("alwaysRender", False, 1),
+            ("failIfMissing", True, 1),
+        ],
+    )
+    def test_modes(self, helm: Helm, mode: str, known: bool, expected: int) -> None:
+        arguments = ("--api-versions", "monitoring.coreos.com/v1") if known else ()
+        given = {"metrics": {"prometheusRule": {"enabled": True, "renderMode": mode}}}
+        rendered = render(helm, given, *arguments)
+        assert sum(d["kind"] == "PrometheusRule" for d in rendered) == expected
+
+    def test_can_insist(self, helm: Helm) -> None:
+        given = {"metrics": {"prometheusRule": {"enabled": True, "renderMode": "failIfMissing"}}}
+        with pytest.raises(HelmError, match="install the Prometheus operator first"):
+            render(helm, given)
+
+    def test_holds_the_alerts_as_they_are(self, helm: Helm) -> None:
+        """Their {{ $labels }} are Prometheus's to fill in, not Helm's."""
+        rule = find(render(helm, EVERYTHING), "PrometheusRule")
+        assert rule["spec"] == yaml.safe_load((CHART / "files/alerts.yaml").read_text())
+        assert rule["metadata"]["namespace"] == "monitoring"
+        assert rule["metadata"]["labels"]["release"] == "prometheus"
+        assert rule["metadata"]["annotations"] == {"e": "f"}
+
+
+class TestDashboard:
+    def test_is_found_by_grafanas_sidecar(self, helm: Helm) -> None:
+        given = {"metrics": {"dashboard": {"enabled": True}}}
+        config = find(render(helm, given), "ConfigMap", "notifications-dashboard")
+        assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert config["metadata"]["namespace"] == "notifications-system"
+        file = json.loads((CHART / "files/dashboard.json").read_text())
+        assert json.loads(config["data"]["notifications.json"]) == file
+
+    def test_can_be_put_elsewhere(self, helm: Helm) -> None:
+        config = find(render(helm, EVERYTHING), "ConfigMap", "notifications-dashboard")
+        assert config["metadata"]["namespace"] == "monitoring"
+        assert config["metadata"]["labels"]["grafana_dashboard"] == "yes"
+        assert config["metadata"]["annotations"] == {"grafana_folder": "Platform"}
+
+
 class TestDefinitions:
     """The definitions are installed from crds/, and updated by a hook (see upgrade.yaml)."""
 
@@ -326,6 +372,8 @@ class TestRefused:
             "serviceAccount.typo",
             "livenessProbe.typo",
             "metrics.service.typo",
+            "metrics.prometheusRule.typo",
+            "metrics.dashboard.typo",
             "serviceMonitor.typo",
             "podDisruptionBudget.typo",
             "networkPolicy.typo",
@@ -403,6 +451,10 @@ class TestRefused:
                 {"metrics": {"enabled": False}, "serviceMonitor": {"enabled": True}},
                 "serviceMonitor.enabled needs metrics.enabled",
             ),
+            (
+                {"metrics": {"enabled": False, "prometheusRule": {"enabled": True}}},
+                "metrics.prometheusRule.enabled needs metrics.enabled",
+            ),
             ({"serviceAccount": {"create": False}}, "serviceAccount.name is missing"),
             ({"tests": {"enabled": True}}, "tests.recipient is missing"),
             ({"terminationGracePeriodSeconds": 25}, "delivery.shutdownGrace (25) must be less"),
@@ -457,3 +509,5 @@ class TestFiles:
         assert "-n default --for=condition=Complete" in notes()
         monitor = "serviceMonitor.enabled=true"
         assert "WARNING: no ServiceMonitor was created" in notes("--set", monitor)
+        rule = "metrics.prometheusRule.enabled=true"
+        assert "WARNING: no PrometheusRule was created" in notes("--set", rule)

@@ -105,3 +105,29 @@ async def test_warning() -> None:
     (event,) = recorder.events
     assert (event.kind, event.name, event.warning) == ("Notification", "n", True)
     assert (event.reason, event.note) == ("StatusRefused", "too large")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        (NEW, UNDER_WAY, "Pending -> Delivering"),
+        (UNDER_WAY, DONE, "Delivering -> Delivered"),
+        (DONE, IN_PART, "Delivered -> PartiallyDelivered"),
+        (DONE, DONE, None),
+        (DONE, DONE.model_copy(update={"revision": 2}), "Delivered -> Delivered"),
+        (DONE, DONE.model_copy(update={"last_redeliver": "x"}), "Delivered -> Delivered"),
+    ],
+)
+async def test_one_line_for_each_transition(
+    before: NotificationStatus,
+    after: NotificationStatus,
+    line: str | None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    await announced(before, after)
+    lines = [record for record in caplog.records if " -> " in record.getMessage()]
+    assert [record.getMessage() for record in lines] == ([line] if line else [])
+    for record in lines:
+        assert record.__dict__["notification"] == "team/n"
+        assert record.__dict__["state"] == after.state

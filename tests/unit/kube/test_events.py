@@ -8,9 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from notifications_operator.api.errors import ForbiddenError, KubernetesError, UnavailableError
+from notifications_operator.api.errors import (
+    ForbiddenError,
+    KubernetesError,
+    NotFoundError,
+    UnavailableError,
+)
 from notifications_operator.kube.client import KubernetesClient
-from notifications_operator.kube.events import NOTE_LIMIT, EventRecorder
+from notifications_operator.kube.events import NOTE_LIMIT, REMEMBERED, EventRecorder
 from notifications_operator.telemetry.redaction import remember_secrets
 
 REGARDING = {
@@ -28,11 +33,18 @@ class Sink:
     def __init__(self, failure: KubernetesError | None = None) -> None:
         self.failure = failure
         self.created: list[tuple[str, Mapping[str, Any]]] = []
+        self.patched: list[tuple[str, Mapping[str, Any]]] = []
 
     async def create_event(self, namespace: str, body: Mapping[str, Any]) -> None:
         if self.failure is not None:
             raise self.failure
         self.created.append((namespace, body))
+
+    async def patch_event(self, namespace: str, name: str, body: Mapping[str, Any]) -> None:
+        if self.failure is not None:
+            raise self.failure
+        assert name in {body["metadata"]["name"] for _, body in self.created}
+        self.patched.append((name, body))
 
 
 @pytest.fixture
@@ -109,3 +121,84 @@ async def test_failure_is_logged_and_never_in_the_way(
     recorder = EventRecorder(cast("KubernetesClient", Sink(failure)), instance="pod-1")
     await recorder.record(REGARDING, warning=True, reason="Failed", action="Deliver", note="x")
     assert "could not write an Event" in caplog.text
+
+
+class Repeating:
+    """A recorder on a sink, and one Event to vary."""
+
+    def __init__(self) -> None:
+        self.sink = Sink()
+        self.recorder = EventRecorder(cast("KubernetesClient", self.sink), instance="pod-1")
+
+    async def record(self, *, uid: str = "u-1", **changes: Any) -> None:
+        given = {"warning": True, "reason": "Failed", "action": "Deliver", "note": "x", **changes}
+        await self.recorder.record({**REGARDING, "uid": uid}, **given)
+
+    @property
+    def counts(self) -> list[int]:
+        return [body["series"]["count"] for _, body in self.sink.patched]
+
+
+async def test_same_event_again_becomes_a_series() -> None:
+    events = Repeating()
+    for _ in range(4):
+        await events.record()
+    ((_, created),) = events.sink.created
+    assert "series" not in created, "the API server refuses a series of one"
+    assert events.counts == [2, 3, 4]
+    name, last = events.sink.patched[-1]
+    assert name == created["metadata"]["name"]
+    assert last.keys() == {"series"}, "all else of an Event cannot be changed"
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", last["series"]["lastObservedTime"]
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"note": "y"}, {"reason": "Other"}, {"action": "Verify"}, {"warning": False}, {"uid": "u-2"}],
+)
+async def test_another_event_is_no_repetition(change: dict[str, Any]) -> None:
+    events = Repeating()
+    await events.record()
+    await events.record(**change)
+    await events.record()
+    assert len(events.sink.created) == 2
+    assert events.counts == [2]
+
+
+async def test_event_that_expired_begins_anew() -> None:
+    events = Repeating()
+    await events.record()
+    created = events.sink.created.pop()
+
+    async def gone(namespace: str, name: str, body: Mapping[str, Any]) -> None:
+        raise NotFoundError("expired")
+
+    events.sink.patch_event, patch = gone, events.sink.patch_event  # type: ignore[method-assign]
+    await events.record()
+    events.sink.patch_event = patch  # type: ignore[method-assign]
+    await events.record()
+    ((_, again),) = events.sink.created
+    assert again["metadata"]["name"] != created[1]["metadata"]["name"]
+    assert events.counts == [2]
+
+
+async def test_event_that_could_not_be_created_is_created_next_time() -> None:
+    events = Repeating()
+    events.sink.failure = UnavailableError("down")
+    await events.record()
+    events.sink.failure = None
+    await events.record()
+    assert len(events.sink.created) == 1
+    assert events.counts == []
+
+
+async def test_memory_of_events_is_bounded() -> None:
+    events = Repeating()
+    await events.record()
+    for number in range(REMEMBERED):
+        await events.record(uid=f"other-{number}")
+    await events.record()
+    assert events.counts == []
+    assert len(events.sink.created) == REMEMBERED + 2

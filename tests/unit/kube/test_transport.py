@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio import client
 from kubernetes.aio.config import kube_config
+from prometheus_client import REGISTRY
 
 from notifications_operator.api.errors import (
     ConflictError,
@@ -22,7 +23,7 @@ from notifications_operator.api.errors import (
     UnavailableError,
 )
 from notifications_operator.kube import transport as transport_module
-from notifications_operator.kube.transport import Transport
+from notifications_operator.kube.transport import Transport, resource_of
 from tests.unit.kube.peer import Answer, Peer, failure, hang_up, peer, reply, stream, text
 
 
@@ -248,3 +249,37 @@ async def test_abandoned_watch_closes_its_connection(server: Peer) -> None:
     await events.aclose()
     async with asyncio.timeout(5):
         await closed.wait()
+
+
+@pytest.mark.parametrize(
+    ("path", "resource"),
+    [
+        ("/version", "version"),
+        ("/apis/g/v1/notifications", "notifications"),
+        ("/apis/g/v1/namespaces/ns/notifications", "notifications"),
+        ("/apis/g/v1/namespaces/ns/notifications/n", "notifications"),
+        ("/apis/g/v1/namespaces/ns/notifications/n/status", "notifications/status"),
+        ("/api/v1/namespaces/ns/secrets/s", "secrets"),
+        ("/api/v1/namespaces/ns", "namespaces"),
+        ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/c", "customresourcedefinitions"),
+    ],
+)
+def test_resource_names_no_object(path: str, resource: str) -> None:
+    assert resource_of(path) == resource
+
+
+async def test_requests_are_counted_by_their_result(server: Peer) -> None:
+    def count(method: str, code: str) -> float:
+        labels = {"method": method, "resource": "counted", "code": code}
+        return REGISTRY.get_sample_value("notifications_kubernetes_requests_total", labels) or 0
+
+    server.answer(reply({}), failure(409), hang_up(), stream(added(1)))
+    path = "/apis/g/v1/namespaces/ns/counted/name"
+    await server.transport.request("PATCH", path)
+    with pytest.raises(ConflictError):
+        await server.transport.request("PATCH", path)
+    with pytest.raises(UnavailableError):
+        await server.transport.request("PATCH", path)
+    assert [item async for item in server.transport.watch("/apis/g/v1/counted", {})]
+    assert (count("PATCH", "200"), count("PATCH", "409"), count("PATCH", "<error>")) == (1, 1, 1)
+    assert (count("WATCH", "200"), count("GET", "200")) == (1, 0)
