@@ -50,7 +50,11 @@ def stop(place: Place) -> None:
 
 def _environment(entries: list[dict[str, Any]]) -> dict[str, str]:
     """Return a container's environment; fields are filled in as the kubelet would."""
-    fields = {"metadata.namespace": NAMESPACE, "metadata.name": f"{RELEASE}-demo"}
+    fields = {
+        "metadata.namespace": NAMESPACE,
+        "metadata.name": f"{RELEASE}-demo",
+        "metadata.uid": f"{RELEASE}-demo",
+    }
     return {
         entry["name"]: fields[entry["valueFrom"]["fieldRef"]["fieldPath"]]
         if "valueFrom" in entry

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 
 import kopf
@@ -17,8 +17,10 @@ from .handlers.catalog import CatalogFeed
 from .handlers.definitions import DefinitionCheck
 from .handlers.resources import make_registry, make_settings
 from .handlers.resync import WatchCheck
+from .kube.candidacy import Candidacy, Candidate
 from .kube.client import KubernetesClient
 from .kube.events import EventRecorder
+from .kube.lease import LeaseElector
 from .kube.transport import Transport
 from .processors.registry import ProcessorRegistry
 from .settings import Settings
@@ -26,9 +28,6 @@ from .telemetry import metrics
 from .telemetry.server import TelemetryServer
 
 logger = logging.getLogger(__name__)
-
-EPOCH = 0
-"""Lease epoch in the holder of claims; rises with leader election."""
 
 REACH_SECONDS = 2.0
 """Seconds between tries to reach the API server at start."""
@@ -39,17 +38,19 @@ class Application:
 
     def __init__(self, settings: Settings, client: KubernetesClient) -> None:
         metrics.set_build(metadata.version("notifications-operator"))
-        holder = f"{EPOCH}/{settings.pod_name}_{secrets.token_hex(4)}"
+        identity = f"{settings.pod_name}_{secrets.token_hex(4)}"
         self._client = client
         self._namespace = settings.namespace
         self._reached = False
+        self._elector = _elector(settings, client, identity=identity, changed=self._lead)
         recorder = EventRecorder(client, instance=settings.pod_name)
         self._engine = Engine(
             settings=settings,
             cluster=client,
             recorder=recorder,
             registry=ProcessorRegistry.installed(),
-            holder=holder,
+            holder=identity,
+            leadership=self._elector,
         )
         self._catalog = CatalogFeed(
             client,
@@ -57,6 +58,7 @@ class Application:
             namespaces=settings.catalog.namespaces or [settings.namespace],
             settings=settings.catalog,
             publish=self._engine.use_directory,
+            leading=self._leads,
         )
         self._definitions = DefinitionCheck(
             client, publish=lambda fit: self._engine.use_definitions(fit=fit)
@@ -82,12 +84,18 @@ class Application:
                 await self._engine.drain()
                 work.cancel()
             await asyncio.gather(work, return_exceptions=self._stop.is_set())
+            if self._reached:
+                await self._elector.release()
         finally:
             await self._server.close()
             await self._client.close()
 
     async def _work(self) -> None:
-        """Start in order: the API server, the processors, the catalog, then the watches."""
+        """Start in order: the API server, the processors, the watches, then all the rest.
+
+        A process that does not hold the Lease watches everything too, so that it can take over
+        at once; the engine decides nothing meanwhile.
+        """
         await self._reach()
         for body in await self._client.list_processors(self._namespace):
             self._engine.offer_processor(body)
@@ -102,6 +110,7 @@ class Application:
             asyncio.create_task(self._definitions.run(), name="definitions"),
             asyncio.create_task(self._catalog.run(), name="catalog"),
             asyncio.create_task(self._watch.run(), name="watch check"),
+            asyncio.create_task(self._elector.run(), name="leader election"),
         ]
         try:
             done, _ = await asyncio.wait([*watches, *own], return_when=asyncio.FIRST_COMPLETED)
@@ -131,6 +140,15 @@ class Application:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
 
+    def _leads(self) -> bool:
+        return self._elector.epoch is not None
+
+    def _lead(self) -> None:
+        """Pass on that this process has begun or ceased to lead."""
+        self._engine.lead()
+        if self._leads():
+            self._catalog.lead()
+
     def _readiness(self) -> Mapping[str, str | None]:
         unreadable = self._catalog.unreadable
         synced = self._engine.synced
@@ -140,7 +158,29 @@ class Application:
             "definitions": self._definitions.problem,
             "catalog": None if synced else waiting,
             "watch": self._watch.problem,
+            "lease": self._elector.problem,
         }
+
+
+def _elector(
+    settings: Settings, client: KubernetesClient, *, identity: str, changed: Callable[[], None]
+) -> LeaseElector:
+    election = settings.leader_election
+    candidate = Candidate(
+        identity=identity,
+        pod_name=settings.pod_name,
+        pod_uid=settings.pod_uid,
+        duration=election.lease_duration,
+    )
+    return LeaseElector(
+        client,
+        namespace=settings.namespace,
+        name=election.lease_name,
+        candidacy=Candidacy(candidate),
+        renew_interval=election.renew_interval,
+        retry_period=election.retry_period,
+        changed=changed,
+    )
 
 
 async def run(settings: Settings) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(ge=0)]
@@ -69,6 +69,32 @@ class DeliverySettings(BaseModel):
     """Seconds for which sends in flight may finish and be recorded at SIGTERM."""
 
 
+class LeaseSettings(BaseModel):
+    """Leader election: of all processes only the holder of the Lease sends."""
+
+    lease_name: Annotated[str, Field(min_length=1, max_length=253)] = "notifications-operator"
+    """Name of the Lease in the operator's own namespace."""
+
+    lease_duration: Annotated[int, Field(ge=1)] = 15
+    """Seconds after which a Lease that is not renewed may be taken over."""
+
+    renew_interval: Annotated[float, Field(gt=0)] = 5
+    """Seconds between renewals, and most that one request may take."""
+
+    retry_period: Annotated[float, Field(gt=0)] = 2
+    """Seconds between looks at another's Lease, and before a failed renewal is repeated."""
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.renew_interval + self.retry_period >= self.lease_duration:
+            raise ValueError(
+                f"renew_interval ({self.renew_interval:g}) and retry_period "
+                f"({self.retry_period:g}) must together be less than lease_duration "
+                f"({self.lease_duration}), so that one renewal may fail"
+            )
+        return self
+
+
 class ServerSettings(BaseModel):
     """Where probes and metrics are served."""
 
@@ -89,6 +115,9 @@ class Settings(BaseSettings):
     pod_name: str = "local"
     """Name of the pod; part of the identity that claims carry."""
 
+    pod_uid: str | None = None
+    """UID of the pod: a restarted container need not wait for the Lease of the one before."""
+
     app_base_url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = None
     """Where relative links lead (Backstage's ``app.baseUrl``)."""
 
@@ -104,4 +133,5 @@ class Settings(BaseSettings):
     limits: NamespaceLimitSettings = Field(default_factory=NamespaceLimitSettings)
     origins: OriginSettings = Field(default_factory=OriginSettings)
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
+    leader_election: LeaseSettings = Field(default_factory=LeaseSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)

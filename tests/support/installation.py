@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,10 @@ class Installation:
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
     account: str = ""
+    pod: str = "local"
+    """Name of the pod that the process believes to run in; its UID is made from it."""
+    settings: dict[str, str] = field(default_factory=dict)
+    """Settings that differ from the chart's, by variable."""
 
     @property
     def helm(self) -> Helm:
@@ -113,6 +117,7 @@ class Installation:
             "KUBECONFIG": str(self._kubeconfig(self.account, server)),
             "NOTIFICATIONS_SERVER__HOST": "127.0.0.1",
             "NOTIFICATIONS_SERVER__PORT": str(self.port),
+            **self.settings,
         }
 
     def launch(self, environment: dict[str, str]) -> None:
@@ -155,6 +160,19 @@ class Installation:
         self.process = None
         return status
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the operator."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def metric(self, name: str) -> float:
+        """Return the value of a metric without labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics") as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith(f"{name} "):
+                    return float(line.split()[1])
+        raise AssertionError(f"no metric {name}")
+
     def kill(self) -> None:
         """Kill -9 the operator."""
         assert self.process is not None
@@ -180,7 +198,11 @@ class Installation:
             ).stdout
         )["items"][0]
         pod = deployment["spec"]["template"]["spec"]
-        fields = {"metadata.namespace": self.namespace, "metadata.name": "local"}
+        fields = {
+            "metadata.namespace": self.namespace,
+            "metadata.name": self.pod,
+            "metadata.uid": f"uid-of-{self.pod}",
+        }
         environment = {"serviceAccountName": pod["serviceAccountName"]}
         for entry in pod["containers"][0]["env"]:
             source = entry.get("valueFrom")

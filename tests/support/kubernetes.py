@@ -34,6 +34,7 @@ _APIS = {
     "Pod": ("api/v1", "pods"),
     "ServiceAccount": ("api/v1", "serviceaccounts"),
     "Deployment": ("apis/apps/v1", "deployments"),
+    "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "Event": ("apis/events.k8s.io/v1", "events"),
     "Role": ("apis/rbac.authorization.k8s.io/v1", "roles"),
     "RoleBinding": ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),

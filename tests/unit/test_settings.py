@@ -50,6 +50,11 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ORIGINS__TRUSTED_NAMESPACES", '["inbox"]', "origins.trusted_namespaces", ["inbox"]),
         ("DELIVERY__SHUTDOWN_GRACE", "55", "delivery.shutdown_grace", 55),
         ("SERVER__PORT", "0", "server.port", 0),
+        ("POD_UID", "uid-a", "pod_uid", "uid-a"),
+        ("LEADER_ELECTION__LEASE_NAME", "mail", "leader_election.lease_name", "mail"),
+        ("LEADER_ELECTION__LEASE_DURATION", "60", "leader_election.lease_duration", 60),
+        ("LEADER_ELECTION__RENEW_INTERVAL", "0.5", "leader_election.renew_interval", 0.5),
+        ("LEADER_ELECTION__RETRY_PERIOD", "9", "leader_election.retry_period", 9),
         (
             "APP_BASE_URL",
             "https://portal.example.com",
@@ -91,6 +96,10 @@ def test_limits_have_overrides_by_namespace(monkeypatch: pytest.MonkeyPatch) -> 
         ("APP_BASE_URL", "javascript:alert(1)", "app_base_url"),
         ("LOG_LEVEL", "LOUD", "log_level"),
         ("SERVER__PORT", "70000", "server.port"),
+        ("LEADER_ELECTION__LEASE_DURATION", "1.5", "leader_election.lease_duration"),
+        ("LEADER_ELECTION__RENEW_INTERVAL", "0", "leader_election.renew_interval"),
+        ("LEADER_ELECTION__LEASE_DURATION", "7", "leader_election"),
+        ("LEADER_ELECTION__RETRY_PERIOD", "10", "leader_election"),
     ],
 )
 def test_bad_value_is_refused_by_its_name(

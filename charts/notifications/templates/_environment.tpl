@@ -13,6 +13,10 @@ a template prints 1000000 as 1e+06.
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+- name: NOTIFICATIONS_POD_UID
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.uid
 - name: NOTIFICATIONS_LOG_LEVEL
   value: {{ .Values.logLevel }}
 {{- with .Values.app.baseUrl }}
@@ -27,12 +31,15 @@ a template prints 1000000 as 1e+06.
   value: {{ toJson .Values.sendmailPaths | quote }}
 - name: NOTIFICATIONS_CATALOG__NAMESPACES
   value: {{ include "notifications.catalogNamespaces" . | quote }}
+- name: NOTIFICATIONS_LEADER_ELECTION__LEASE_NAME
+  value: {{ include "notifications.leaseName" . }}
 {{- $groups := dict
       "catalog" (list "settle" "removalSettle" "unreadableGrace" "unknownGrace")
-      "delivery" (list "openWait" "processorGrace" "verifyInterval" "shutdownGrace") }}
+      "delivery" (list "openWait" "processorGrace" "verifyInterval" "shutdownGrace")
+      "leaderElection" (list "leaseDuration" "renewInterval" "retryPeriod") }}
 {{- range $group, $keys := $groups }}
 {{- range $keys }}
-- name: NOTIFICATIONS_{{ upper $group }}__{{ snakecase . | upper }}
+- name: NOTIFICATIONS_{{ snakecase $group | upper }}__{{ snakecase . | upper }}
   value: {{ get (get $.Values $group) . | toJson | quote }}
 {{- end }}
 {{- end }}

@@ -56,6 +56,10 @@ app.kubernetes.io/component: operator
 {{- $image.repository }}{{ with $tag }}:{{ . }}{{ end }}{{ with $image.digest }}@{{ . }}{{ end }}
 {{- end }}
 
+{{- define "notifications.leaseName" -}}
+{{- default (include "notifications.fullname" .) .Values.leaderElection.leaseName }}
+{{- end }}
+
 {{- /* Whether the processor logs in, and from which Secret. */ -}}
 {{- define "notifications.email.secretName" -}}
 {{- $email := .Values.notifications.processors.email }}

@@ -25,6 +25,11 @@ messages shows a credential.
 {{- if ge (float64 .Values.delivery.shutdownGrace) (float64 .Values.terminationGracePeriodSeconds) }}
 {{- $problems = append $problems (printf "delivery.shutdownGrace (%v) must be less than terminationGracePeriodSeconds (%v): the results of the last sends are recorded in between." .Values.delivery.shutdownGrace .Values.terminationGracePeriodSeconds) }}
 {{- end }}
+{{- with .Values.leaderElection }}
+{{- if ge (addf .renewInterval .retryPeriod) (float64 .leaseDuration) }}
+{{- $problems = append $problems (printf "leaderElection.renewInterval (%v) and leaderElection.retryPeriod (%v) must together be less than leaderElection.leaseDuration (%v), so that one renewal may fail." .renewInterval .retryPeriod .leaseDuration) }}
+{{- end }}
+{{- end }}
 {{- $entities := include "notifications.catalogEntities" . | len }}
 {{- if gt $entities 1000000 }}
 {{- $problems = append $problems (printf "catalog.entities take %d bytes and a ConfigMap holds 1 MiB: put them into several ConfigMaps labelled notifications.orchestrator.io/catalog=true instead." $entities) }}

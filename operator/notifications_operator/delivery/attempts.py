@@ -30,8 +30,9 @@ _numbers = count(1)
 class Attempts:
     """Claims, sends and outcomes of one Notification in this process.
 
-    ``holder`` begins what is written into claims: the lease epoch and a name that no other
-    process has.
+    A claim's holder is the epoch it was made under, ``holder``, which no other process has, and
+    numbers. Claims of an epoch that has ended are recorded, but never acted upon: another process
+    may have led since, and what we know of the rows may be old.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Attempts:
         ref: ObjectRef,
         *,
         holder: str,
+        epoch: Callable[[], int | None],
         supervisor: Supervisor,
         planner: Planner,
         wake: Callable[[], None],
@@ -46,6 +48,7 @@ class Attempts:
         self._supervisor = supervisor
         self._planner = planner
         self._holder = f"{holder}/{next(_numbers)}"
+        self._epoch = epoch
         self._claims = count(1)
         self._extra = {"notification": f"{ref.namespace}/{ref.name}", "uid": ref.uid}
         self.sends = Sends(supervisor, wake=wake)
@@ -65,6 +68,15 @@ class Attempts:
             and self.is_ours(row)
             and not self.sends.concerns(row)
         ]
+
+    def outdated(self, rows: Iterable[Row]) -> list[Row]:
+        """Return rows with a claim of ours that was not acted upon before its epoch ended."""
+        present = f"{self._epoch()}/"
+        return [row for row in self.unlaunched(rows) if not (row.holder or "").startswith(present)]
+
+    def doubtful(self, rows: Iterable[Row]) -> list[Row]:
+        """Return rows with a claim of another process."""
+        return [row for row in rows if row.state is DeliveryState.CLAIMED and not self.is_ours(row)]
 
     def take_back(self, ledger: Ledger) -> None:
         """Take back claims that were not acted upon."""
@@ -89,12 +101,12 @@ class Attempts:
         return finished
 
     def settle_doubts(self, ledger: Ledger, now: datetime) -> None:
-        """Decide about claims of processes before this one."""
-        for row in ledger.in_state(DeliveryState.CLAIMED):
-            if not self.is_ours(row):
-                policy = self._supervisor.policy(row.processor)
-                jitter = random()  # noqa: S311 - spreads retries, guards nothing
-                ledger.put(doubt(row, policy=policy, now=now, jitter=jitter))
+        """Decide about claims of processes before this one, and of epochs before the present."""
+        ledger.put_all(unclaim(row) for row in self.outdated(ledger.rows.values()))
+        for row in self.doubtful(ledger.rows.values()):
+            policy = self._supervisor.policy(row.processor)
+            jitter = random()  # noqa: S311 - spreads retries, guards nothing
+            ledger.put(doubt(row, policy=policy, now=now, jitter=jitter))
 
     def claim(
         self, notification: Notification, ledger: Ledger, finished: Counter[str], now: datetime
@@ -107,6 +119,9 @@ class Attempts:
             Slots of finished deliveries that the new claims use, by processor.
         """
         kept: Counter[str] = Counter()
+        epoch = self._epoch()
+        if epoch is None:
+            return kept
         severity = notification.spec.payload.severity
         for name in ledger.processors:
             ready = ledger.ready_rows(name, now)
@@ -115,7 +130,7 @@ class Attempts:
             kept[name] = self.slots.exchange(name, finished=finished[name], wanted=len(ready))
             wanted = len(ready) - kept[name]
             slots = kept[name] + self.slots.obtain(name, wanted, severity=severity)
-            holder = f"{self._holder}.{next(self._claims)}"
+            holder = f"{epoch}/{self._holder}.{next(self._claims)}"
             ledger.put_all(claim(row, holder=holder, now=now) for row in ready[:slots])
         return kept
 
@@ -131,18 +146,23 @@ class Attempts:
         self, notification: Notification, ledger: Ledger, rows: Iterable[Row], directory: Directory
     ) -> None:
         """Send every delivery that is claimed by us in the cluster and not under way."""
-        claimed = self.unlaunched(rows)
-        if not claimed:
+        epoch = self._epoch()
+        unlaunched = self.unlaunched(rows)
+        claimed = [row for row in unlaunched if (row.holder or "").startswith(f"{epoch}/")]
+        if not claimed or epoch is None:
             return
         outbound = self._planner.outbound(notification, ledger)
         for name in dict.fromkeys(row.processor for row in claimed):
             part = [row for row in claimed if row.processor == name]
             self.slots.used(name, len(part))
-            self.sends.launch(name, part, outbound, directory)
+            self.sends.launch(
+                name, part, outbound, directory, may_send=lambda: self._epoch() == epoch
+            )
 
     def is_ours(self, row: Row) -> bool:
         """Whether a claim is this runner's; one of an earlier runner is as doubtful as any."""
-        return (row.holder or "").startswith(f"{self._holder}.")
+        _, _, holder = (row.holder or "").partition("/")
+        return holder.startswith(f"{self._holder}.")
 
     def ended(self, rows: Iterable[Row]) -> list[ClaimKey]:
         """Return the claims of rows whose outcome is known and not recorded."""

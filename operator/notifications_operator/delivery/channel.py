@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +15,7 @@ from ..api.notification import Payload
 from ..api.processor import (
     NotificationProcessor,
     NotificationProcessorSpec,
+    NotificationProcessorStatus,
     OnAmbiguous,
     ProcessorReason,
     RetryPolicy,
@@ -36,6 +37,7 @@ from ..processors.base import (
 from ..processors.errors import (
     DeliveryError,
     InvalidProcessorConfig,
+    LeaseLost,
     Outcome,
     Receipt,
     Scope,
@@ -131,6 +133,11 @@ class Channel:
         return self._resource.spec if self._resource else None
 
     @property
+    def stored(self) -> NotificationProcessorStatus:
+        """The newest status that was seen in the cluster."""
+        return self._resource.status if self._resource else NotificationProcessorStatus()
+
+    @property
     def policy(self) -> Policy:
         """What to do with failures and doubts."""
         if self.spec is None:
@@ -165,17 +172,27 @@ class Channel:
         return self._processor.max_batch if self._processor else 1
 
     async def send(
-        self, notification: OutboundNotification, recipients: Sequence[str], directory: Directory
+        self,
+        notification: OutboundNotification,
+        recipients: Sequence[str],
+        directory: Directory,
+        *,
+        may_send: Callable[[], bool],
     ) -> Sequence[Outcome]:
-        """Send within the lane's limits; one outcome for each recipient, always."""
+        """Send within the lane's limits; one outcome for each recipient, always.
+
+        ``may_send`` says whether the claims that this is about still allow it.
+        """
         async with self.lane.sending() as throttled:
             metrics.THROTTLED.labels(self.name).inc(throttled)
+            if not may_send():
+                return [LeaseLost()] * len(recipients)
             processor = self._processor
             if processor is None or self._tripped is not None:
                 return [self._not_sent()] * len(recipients)
             self._sending[processor] += 1
             try:
-                context = SendContext(directory=directory)
+                context = SendContext(directory=directory, may_send=may_send)
                 with metrics.SEND_SECONDS.labels(self.name).time():
                     outcomes = await guarded.send(processor, notification, recipients, context)
             finally:
@@ -362,6 +379,7 @@ class Channel:
                 self._breaker.reset()
             elif (
                 isinstance(outcome, DeliveryError)
+                and not isinstance(outcome, LeaseLost)
                 and outcome.scope is Scope.PROCESSOR
                 and self._tripped is None
             ):

@@ -24,7 +24,7 @@ from ..telemetry import metrics
 from .ledger import Ledger
 from .limits import RecipientLimits
 from .planner import Planner
-from .ports import Cluster, Recorder
+from .ports import Cluster, Leadership, Recorder
 from .runner import Runner, Services
 from .summary import Obstacle
 from .supervisor import Supervisor
@@ -49,14 +49,17 @@ class Engine:
         recorder: Recorder,
         registry: ProcessorRegistry,
         holder: str,
+        leadership: Leadership,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
         self._limits = RecipientLimits(settings.limits)
-        self._reaper = Reaper(cluster)
+        self._leadership = leadership
+        self._reaper = Reaper(cluster, leading=self._leads)
         self._runners: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._written: dict[str, int] = {}
+        self._unreadable: dict[str, dict[str, Any]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._directory: Directory | None = None
         self._draining = False
@@ -72,6 +75,7 @@ class Engine:
                 sendmail_paths=tuple(settings.sendmail_paths),
             ),
             verify_interval=settings.delivery.verify_interval,
+            epoch=lambda: leadership.epoch,
         )
         self.supervisor.subscribe(self._poke_all)
         planner = Planner(settings=settings, supervisor=self.supervisor, limits=self._limits)
@@ -81,6 +85,7 @@ class Engine:
             supervisor=self.supervisor,
             planner=planner,
             holder=holder,
+            epoch=lambda: leadership.epoch,
             open_wait=settings.delivery.open_wait,
             directory=lambda: self._directory,
             accepting=lambda: self._definitions_fit and not self._draining,
@@ -98,6 +103,7 @@ class Engine:
         except ValidationError as error:
             self._refuse(metadata, body, error)
             return
+        self._unreadable.pop(metadata.uid, None)
         if metadata.version < self._written.get(metadata.uid, 0):
             # The watch lags behind: what this version says may be done already.
             return
@@ -112,6 +118,7 @@ class Engine:
         """A Notification is deleted, or about to be: what is not yet sent is cancelled."""
         self._reaper.forget(uid)
         self._written.pop(uid, None)
+        self._unreadable.pop(uid, None)
         if runner := self._runners.get(uid):
             logger.info("cancelled: it is deleted", extra=runner.ref.log_fields)
             runner.cancel()
@@ -141,6 +148,20 @@ class Engine:
             self._definitions_fit = fit
             self._poke_all()
 
+    def lead(self) -> None:
+        """Take up or lay down the work, as the leadership says that it came or went.
+
+        Until then everything was watched, and nothing decided or written.
+        """
+        if self._leads():
+            for runner in self._runners.values():
+                self._note_recipients(runner.notification)
+            for body in list(self._unreadable.values()):
+                self.offer(body)
+            self._reaper.resume()
+            self.supervisor.resume()
+        self._poke_all()
+
     @property
     def synced(self) -> bool:
         """Whether the catalog was read, so that Notifications are being worked on."""
@@ -154,6 +175,7 @@ class Engine:
             if (moment := runner.notification.metadata.creation_timestamp)
             and not runner.notification.spec.suspend
         ]
+        metrics.LEADER.set(self._leads())
         metrics.UNFINISHED.set(len(self._runners))
         age = (datetime.now(UTC) - min(created)).total_seconds() if created else 0.0
         metrics.OLDEST.set(age)
@@ -230,13 +252,14 @@ class Engine:
             extra = ObjectRef.of(NOTIFICATIONS, metadata).log_fields
             logger.error("a status cannot be read and is left alone: %s", problem, extra=extra)
         elif metadata.uid not in self._runners:
+            self._unreadable[metadata.uid] = body
             self._spawn(self._reject(metadata, body, problem))
 
     async def _reject(self, metadata: ObjectMeta, body: dict[str, Any], problem: str) -> None:
         """Say in the status that the specification cannot be read; the ledger stays."""
         ref = ObjectRef.of(NOTIFICATIONS, metadata)
         status = body.get("status") or {}
-        if status.get("observedGeneration") == metadata.generation:
+        if not self._leads() or status.get("observedGeneration") == metadata.generation:
             return
         ledger = Ledger.load(NotificationStatus())
         ledger.verdict = Obstacle(reason=Reason.INVALID_CONFIG, message=problem)
@@ -255,6 +278,9 @@ class Engine:
             logger.warning("could not reject it: %s", error, extra=ref.log_fields)
             return
         logger.warning("rejected: %s", problem, extra=ref.log_fields)
+
+    def _leads(self) -> bool:
+        return self._leadership.epoch is not None
 
     def _spawn(self, work: Any) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)

@@ -50,6 +50,17 @@ class Cluster(Protocol):
         """Return a Secret, or ``None`` if it is not there."""
 
 
+class Leadership(Protocol):
+    """Whether this process leads: only the leader claims, sends, plans and deletes."""
+
+    @property
+    def epoch(self) -> int | None:
+        """What this acquisition of the Lease is known by, or ``None``.
+
+        One that has ended never comes back, so whoever remembers its epoch can tell.
+        """
+
+
 class Recorder(Protocol):
     """Writes Events."""
 

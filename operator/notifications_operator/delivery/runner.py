@@ -55,8 +55,8 @@ REFUSED_DELAY = 300.0
 class Services:
     """What all runners share.
 
-    ``holder`` begins what is written into claims: the lease epoch and a name that no other
-    process has.
+    ``holder`` is a name that no other process has. ``epoch`` stands before it in claims: the
+    acquisition of the Lease they were made under, or ``None`` while another process leads.
     ``directory`` is ``None`` until the catalog was read once; ``accepting`` says whether new
     claims may be made, and ``draining`` whether they never will be again.
     """
@@ -66,6 +66,7 @@ class Services:
     supervisor: Supervisor
     planner: Planner
     holder: str
+    epoch: Callable[[], int | None]
     open_wait: float
     directory: Callable[[], Directory | None]
     accepting: Callable[[], bool]
@@ -97,6 +98,7 @@ class Runner:
         self._attempts = Attempts(
             self.ref,
             holder=services.holder,
+            epoch=services.epoch,
             supervisor=services.supervisor,
             planner=services.planner,
             wake=self._wake.set,
@@ -191,6 +193,8 @@ class Runner:
         self._observe()
         if self._deleted:
             return self._leave()
+        if self._services.epoch() is None:
+            return await self._stand_by()
         directory = self._services.directory()
         if directory is None:
             return None if self._services.draining() else LONGEST_SLEEP
@@ -201,6 +205,29 @@ class Runner:
         if ledger.slices is not None:
             return await self._step_sliced(ledger, directory, now)
         return await self._step_inline(ledger, directory, now)
+
+    async def _stand_by(self) -> float | None:
+        """Record what became of our own claims, and leave everything else to the leader.
+
+        Only rows are written, and only while they carry these very claims: what the Notification
+        comes to is for the leader to say.
+        """
+        attempts = self._attempts
+        attempts.slots.give_back_all()
+        ledger = Ledger.load(self._notification.status)
+        if ledger.slices is None:
+            results = list(attempts.sends.results)
+            finished = attempts.record(ledger, results)
+            attempts.take_back(ledger)
+            await self._store_rows(ledger)
+            attempts.stored(results, finished, Counter())
+        elif self._sliced is not None or attempts.sends.results:
+            work = self._sliced or self._work_on(await self._list_slices())
+            await work.stand_by()
+            # Whatever the next leader makes of them, this process will read it.
+            self._sliced = None
+        over = self._notification.finished or self._services.draining()
+        return None if over and not attempts.sends.in_flight else LONGEST_SLEEP
 
     def _observe(self) -> None:
         """Take what the watch brought, unless it is older than what we wrote or read."""
@@ -292,14 +319,17 @@ class Runner:
         Which are is decided by a status that was read after them: ``None`` if it is not the one
         at hand, so that the step must begin again from it.
         """
-        bodies = await self._services.cluster.list_slices(self.ref)
+        book = await self._list_slices()
         version = self._notification.metadata.resource_version
         self._adopt(await self._services.cluster.get(self.ref))
         if self._deleted or self._notification.metadata.resource_version != version:
             return None
-        book = Book(self._services.cluster, self.ref, bodies)
         await book.discard(Ledger.load(self._notification.status).slices or 0)
         return book
+
+    async def _list_slices(self) -> Book:
+        bodies = await self._services.cluster.list_slices(self.ref)
+        return Book(self._services.cluster, self.ref, bodies)
 
     def _work_on(self, book: Book) -> SlicedWork:
         return SlicedWork(
@@ -361,6 +391,22 @@ class Runner:
         )
         self._check_claims(ledger, wire)
         await self._announcer.announce(before, self._notification, tally)
+
+    async def _store_rows(self, ledger: Ledger) -> None:
+        """Write the rows that the status keeps, and nothing else, if they differ."""
+        status = self._notification.status
+        rows = [row.to_delivery() for row in ledger.rows.values()]
+        if rows == status.deliveries:
+            return
+        wanted = status.model_copy(update={"deliveries": rows})
+        wire = (minimal_status(wanted) if self._minimal else wanted).to_wire()
+        self._adopt(
+            await self._services.cluster.patch_status(
+                self.ref,
+                {"deliveries": wire["deliveries"]},
+                resource_version=self._notification.metadata.resource_version,
+            )
+        )
 
     def _note(self, ledger: Ledger) -> str | None:
         """What the user should know though it stops nothing."""

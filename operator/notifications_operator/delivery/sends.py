@@ -73,13 +73,15 @@ class Sends:
         rows: Sequence[Row],
         outbound: OutboundNotification,
         directory: Directory,
+        *,
+        may_send: Callable[[], bool],
     ) -> None:
         """Start to send claimed rows, in the processor's batches."""
         channel = self._supervisor.get(processor)
         size = channel.max_batch if channel else 1
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
-            task = asyncio.create_task(self._send(batch, outbound, directory))
+            task = asyncio.create_task(self._send(batch, outbound, directory, may_send))
             self._in_flight.update({claim_key(row): task for row in batch})
 
     def abandon(self) -> None:
@@ -88,7 +90,11 @@ class Sends:
             task.cancel()
 
     async def _send(
-        self, rows: Sequence[Row], outbound: OutboundNotification, directory: Directory
+        self,
+        rows: Sequence[Row],
+        outbound: OutboundNotification,
+        directory: Directory,
+        may_send: Callable[[], bool],
     ) -> None:
         processor = rows[0].processor
         channel = self._supervisor.get(processor)
@@ -96,7 +102,7 @@ class Sends:
         if channel is None:
             outcomes: Sequence[Outcome] = [_gone(processor)] * len(rows)
         else:
-            outcomes = await channel.send(outbound, recipients, directory)
+            outcomes = await channel.send(outbound, recipients, directory, may_send=may_send)
         for row, outcome in zip(rows, outcomes, strict=True):
             metrics.count_attempt(processor, _result_label(outcome))
             del self._in_flight[claim_key(row)]

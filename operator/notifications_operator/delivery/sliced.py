@@ -149,15 +149,24 @@ class SlicedWork:
         await self._claim(scene)
         return scene.ledger
 
+    async def stand_by(self) -> None:
+        """Record what became of our own claims, and decide nothing."""
+        await self.book.refresh()
+        for page in self.book.pages:
+            if page.claimed:
+                view = Ledger(rows={row.key: row for row in page.rows})
+                claims = self._attempts.ended(page.rows)
+                finished = self._attempts.record(view, claims)
+                self._attempts.take_back(view)
+                await self.book.write(page, list(view.rows.values()))
+                self._attempts.stored(claims, finished, Counter())
+        self._forget_recorded()
+
     async def _finish(self, page: Page, scene: Scene) -> None:
         """Deal with the claims of one slice: those that ended, and those nobody acts upon."""
         self._attempts.launch(scene.notification, scene.ledger, page.rows, scene.directory)
         claims = self._attempts.ended(page.rows)
-        doubtful = any(
-            row.state is DeliveryState.CLAIMED and not self._attempts.is_ours(row)
-            for row in page.rows
-        )
-        if claims or doubtful:
+        if claims or self._attempts.doubtful(page.rows) or self._attempts.outdated(page.rows):
             await self._work(page, scene, claims)
 
     async def _claim(self, scene: Scene) -> None:

@@ -46,7 +46,9 @@ class Supervisor:
         recorder: Recorder,
         environment: Environment,
         verify_interval: float,
+        epoch: Callable[[], int | None],
     ) -> None:
+        self._epoch = epoch
         self._namespace = namespace
         self._registry = registry
         self._cluster = cluster
@@ -94,14 +96,14 @@ class Supervisor:
         if resource.metadata.namespace != self._namespace:
             self._refuse(resource.metadata, resource.status.conditions)
             return
-        self._channel(resource.metadata, resource.status).offer(resource)
+        self._channel(resource.metadata).offer(resource)
 
     def offer_invalid(self, metadata: ObjectMeta, problem: str) -> None:
         """Take a processor whose specification cannot be read."""
         if metadata.namespace != self._namespace:
             self._refuse(metadata, ())
             return
-        self._channel(metadata, NotificationProcessorStatus()).offer_invalid(metadata, problem)
+        self._channel(metadata).offer_invalid(metadata, problem)
 
     def withdraw(self, metadata: ObjectMeta) -> None:
         """Let go of a processor that was deleted."""
@@ -113,6 +115,11 @@ class Supervisor:
             logger.info("processor deleted", extra={"processor": metadata.name})
             self._changed()
 
+    def resume(self) -> None:
+        """Write what there is to say; until now another process did."""
+        for channel in self._channels.values():
+            channel.updated.set()
+
     async def close(self) -> None:
         """Stop all processors; sends in flight must have ended."""
         tasks = [task for group in self._tasks.values() for task in group]
@@ -120,7 +127,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _channel(self, metadata: ObjectMeta, status: NotificationProcessorStatus) -> Channel:
+    def _channel(self, metadata: ObjectMeta) -> Channel:
         channel = self._channels.get(metadata.name)
         if channel is None:
             channel = Channel(
@@ -135,9 +142,7 @@ class Supervisor:
             logger.info("processor found", extra={"processor": metadata.name})
             self._tasks[metadata.name] = [
                 asyncio.create_task(channel.run(), name=f"processor {metadata.name}"),
-                asyncio.create_task(
-                    self._report(channel, status), name=f"status of {metadata.name}"
-                ),
+                asyncio.create_task(self._report(channel), name=f"status of {metadata.name}"),
             ]
             self._changed()
         return channel
@@ -146,6 +151,9 @@ class Supervisor:
         """Say once that a processor outside the operator's namespace is not used."""
         ready = find_condition(old, ConditionType.READY)
         known = ready is not None and ready.observed_generation == metadata.generation
+        if known:
+            for task in self._tasks.pop(metadata.uid, []):
+                task.cancel()
         if known or metadata.uid in self._tasks:
             return
         message = (
@@ -160,13 +168,21 @@ class Supervisor:
         self._tasks[metadata.uid] = [task]
         task.add_done_callback(lambda _: self._tasks.pop(metadata.uid, None))
 
-    async def _report(self, channel: Channel, stored: NotificationProcessorStatus) -> None:
+    async def _report(self, channel: Channel) -> None:
         """Write the processor's status whenever it changes."""
+        stored, written_under = channel.stored, self._epoch()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(SUCCESS_INTERVAL):
                     await channel.updated.wait()
             channel.updated.clear()
+            self._changed()
+            epoch = self._epoch()
+            if epoch is None:
+                continue
+            if epoch != written_under:
+                # What another process has written meanwhile is what ours replaces.
+                stored, written_under = channel.stored, epoch
             wanted = _status(
                 channel.readiness,
                 channel.metadata.generation,
@@ -174,7 +190,6 @@ class Supervisor:
                 channel.secret_version,
                 _last_success(channel, stored),
             )
-            self._changed()
             if wanted.to_wire() == stored.to_wire():
                 continue
             if await self._write(channel.metadata, wanted):
@@ -209,6 +224,8 @@ class Supervisor:
 
     async def _write(self, metadata: ObjectMeta, status: NotificationProcessorStatus) -> bool:
         """Write a status over what stands there; False if it must be tried again."""
+        if self._epoch() is None:
+            return False
         ref = ObjectRef.of(PROCESSORS, metadata)
         try:
             while True:

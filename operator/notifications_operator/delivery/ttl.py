@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from ..api.errors import ConflictError, KubernetesError, NotFoundError
@@ -47,10 +48,15 @@ def ttl_note(notification: Notification) -> str | None:
 
 
 class Reaper:
-    """Waits for each finished Notification's time and deletes it if it is still the same."""
+    """Waits for each finished Notification's time and deletes it if it is still the same.
 
-    def __init__(self, cluster: Cluster) -> None:
+    Only the leader deletes; what falls due meanwhile is kept for `resume`.
+    """
+
+    def __init__(self, cluster: Cluster, *, leading: Callable[[], bool]) -> None:
         self._cluster = cluster
+        self._leading = leading
+        self._due: dict[str, Notification] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -67,8 +73,15 @@ class Reaper:
 
     def forget(self, uid: str) -> None:
         """The object is gone or not finished any more."""
+        self._due.pop(uid, None)
         if timer := self._timers.pop(uid, None):
             timer.cancel()
+
+    def resume(self) -> None:
+        """Delete what fell due while another process led."""
+        due, self._due = self._due, {}
+        for notification in due.values():
+            self._arm(notification, 0.0)
 
     def close(self) -> None:
         """Delete nothing more."""
@@ -90,6 +103,9 @@ class Reaper:
         metadata = notification.metadata
         ref = ObjectRef.of(NOTIFICATIONS, metadata)
         self._timers.pop(metadata.uid, None)
+        if not self._leading():
+            self._due[metadata.uid] = notification
+            return
         try:
             await self._cluster.delete(
                 ref,

@@ -34,12 +34,16 @@ class CatalogFeed:
         namespaces: Sequence[str],
         settings: CatalogSettings,
         publish: Callable[[Directory], None],
+        leading: Callable[[], bool],
     ) -> None:
         self._client = client
         self._recorder = recorder
         self._namespaces = namespaces
         self._settings = settings
         self._publish = publish
+        self._leading = leading
+        self._unsaid: dict[SourceKey, ParsedSource] = {}
+        self._may_speak = asyncio.Event()
         self._store = CatalogStore(settle=settings.settle, removal_settle=settings.removal_settle)
         self._read: dict[str, asyncio.Event] = {name: asyncio.Event() for name in namespaces}
         self._known: dict[str, set[SourceKey]] = {name: set() for name in namespaces}
@@ -56,6 +60,19 @@ class CatalogFeed:
                 tasks.create_task(self._follow(namespace), name=f"catalog in {namespace}")
             tasks.create_task(self._sync(), name="catalog sync")
             tasks.create_task(self._build(), name="catalog directory")
+            tasks.create_task(self._catch_up(), name="catalog Events")
+
+    def lead(self) -> None:
+        """Name the broken documents that were found while another process led."""
+        self._may_speak.set()
+
+    async def _catch_up(self) -> None:
+        while True:
+            await self._may_speak.wait()
+            self._may_speak.clear()
+            unsaid, self._unsaid = self._unsaid, {}
+            for parsed in unsaid.values():
+                await self._report(parsed)
 
     async def _sync(self) -> None:
         """Wait for the first reading of all namespaces, but not for ever for unreadable ones."""
@@ -124,6 +141,7 @@ class CatalogFeed:
     def _remove(self, namespace: str, key: SourceKey) -> None:
         self._known[namespace].discard(key)
         self._reported.pop(key, None)
+        self._unsaid.pop(key, None)
         self._store.remove(key, time.monotonic())
         self._changed.set()
 
@@ -159,6 +177,9 @@ class CatalogFeed:
 
     async def _report(self, source: ParsedSource) -> None:
         """Name broken documents in a Warning Event on their ConfigMap, once per kind of trouble."""
+        if not self._leading():
+            self._unsaid[source.key] = source
+            return
         problems = tuple(str(problem) for problem in self._store.problems(source.key))
         amount = max(len(problems), source.problem_count)
         self._problem_counts[source.key] = amount

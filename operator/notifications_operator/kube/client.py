@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,6 +198,64 @@ class KubernetesClient:
                 if event["type"] != "BOOKMARK":
                     yield ConfigMapEvent(body=event["object"], deleted=event["type"] == "DELETED")
 
+    async def get_lease(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return a Lease, or ``None`` if it is not there."""
+        try:
+            return await self._transport.request("GET", _lease_path(namespace, name))
+        except NotFoundError:
+            return None
+
+    async def create_lease(
+        self, namespace: str, name: str, *, metadata: Mapping[str, Any], spec: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Create a Lease; raises `ConflictError` if somebody was faster."""
+        return await self._transport.request(
+            "POST",
+            _lease_path(namespace),
+            query={"fieldManager": FIELD_MANAGER},
+            body={
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {**metadata, "name": name, "namespace": namespace},
+                "spec": spec,
+            },
+        )
+
+    async def patch_lease(
+        self, namespace: str, name: str, *, metadata: Mapping[str, Any], spec: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Merge into a Lease; ``metadata`` must hold the resource version that it still has.
+
+        Raises
+        ------
+        ConflictError
+            If somebody else has written it since.
+        KubernetesError
+            For any other failure.
+        """
+        return await self._transport.request(
+            "PATCH",
+            _lease_path(namespace, name),
+            query={"fieldManager": FIELD_MANAGER},
+            body={"metadata": metadata, "spec": spec},
+            content_type="application/merge-patch+json",
+        )
+
+    async def wait_for_lease(self, namespace: str, name: str, resource_version: str) -> bool:
+        """Return True when a Lease changes after a version, False if the watch ends before.
+
+        Raises
+        ------
+        KubernetesError
+            If it cannot be watched.
+        """
+        # With this selector the right to watch can be given for one name.
+        query = {"fieldSelector": f"metadata.name={name}", "resourceVersion": resource_version}
+        async with aclosing(self._transport.watch(_lease_path(namespace), query)) as events:
+            async for _ in events:
+                return True
+        return False
+
     async def create_event(self, namespace: str, body: Mapping[str, Any]) -> None:
         """Create an Event (``events.k8s.io/v1``)."""
         await self._transport.request(
@@ -236,6 +295,11 @@ class KubernetesClient:
 
 def _path(ref: ObjectRef) -> str:
     return f"/apis/{GROUP}/{VERSION}/namespaces/{ref.namespace}/{ref.plural}/{ref.name}"
+
+
+def _lease_path(namespace: str, name: str | None = None) -> str:
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+    return path if name is None else f"{path}/{name}"
 
 
 def _decode(data: Mapping[str, str]) -> dict[str, bytes]:

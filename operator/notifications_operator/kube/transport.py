@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import aiohttp
@@ -90,7 +90,9 @@ class Transport:
             raise _error(method, path, response.status, data)
         return _object(method, path, data)
 
-    async def watch(self, path: str, query: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
+    async def watch(
+        self, path: str, query: Mapping[str, str]
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield watch events until the server ends the stream.
 
         Raises

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
@@ -119,11 +119,21 @@ class ProcessorContext:
     secrets: Mapping[SecretKey, bytes] = field(default_factory=dict)
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class SendContext:
-    """What a processor may look at while it sends."""
+    """What a processor may look at while it sends.
+
+    ``may_send`` says whether this process still leads. It is true when `Processor.send` is
+    called; whoever then waits asks again before the moment after which a message cannot be taken
+    back, and returns `LeaseLost` if it is false (DESIGN section 7).
+    """
 
     directory: Directory
+    may_send: Callable[[], bool] = _always
 
 
 class Processor:

@@ -78,6 +78,18 @@ class DeliveryError(Exception):
         self.enhanced_code = enhanced_code
 
 
+class LeaseLost(DeliveryError):
+    """The process ceased to lead before the delivery was sent; the next leader will send it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Reason.UNKNOWN,
+            "the operator lost its Lease before this was sent",
+            scope=Scope.PROCESSOR,
+            retryable=True,
+        )
+
+
 class InvalidProcessorConfig(Exception):
     """The configuration cannot work; the message names field, value and what is valid."""
 

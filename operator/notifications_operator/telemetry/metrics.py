@@ -60,6 +60,7 @@ OLDEST = Gauge(
 QUEUE = Gauge(
     "notifications_processor_waiting", "Notifications that wait for a processor.", ["processor"]
 )
+LEADER = Gauge("notifications_leader", "Whether this process holds the Lease and sends.")
 READY = Gauge("notifications_processor_ready", "Whether a processor can send.", ["processor"])
 SUSPENDED = Gauge(
     "notifications_processor_suspended", "Whether a processor is suspended.", ["processor"]

@@ -15,7 +15,7 @@ from notifications_operator.processors.email import EmailProcessor
 from notifications_operator.processors.email.sendmail import SendmailTransport
 from notifications_operator.processors.errors import DeliveryError, Receipt, Scope
 from tests.integration.email.email_peers import mail
-from tests.unit.processors.email.email_builders import context, notification, sending, spec
+from tests.unit.processors.email.email_builders import always, context, notification, sending, spec
 
 
 def program(directory: Path, script: str) -> Path:
@@ -51,7 +51,7 @@ def _states(group: int) -> list[str]:
 
 async def failure(item: SendmailTransport, **changes: Any) -> DeliveryError:
     with pytest.raises(DeliveryError) as caught:
-        await item.deliver(mail(**changes))
+        await item.deliver(mail(**changes), may_send=always)
     return caught.value
 
 
@@ -62,7 +62,7 @@ async def test_the_program_gets_envelope_and_message(
     path = program(tmp_path, f'printf "%s\\n" "$@" > {tmp_path}/args; cat > {tmp_path}/mail')
     item = mail("-odq@example.com", body=".\r\n..dots\r\n")
 
-    receipt = await transport(path, newline=newline).deliver(item)
+    receipt = await transport(path, newline=newline).deliver(item, may_send=always)
 
     assert receipt == Receipt(message=f"handed to {path}")
     assert (tmp_path / "args").read_text().splitlines() == [
@@ -78,7 +78,9 @@ async def test_the_program_gets_envelope_and_message(
 async def test_no_shell_sees_the_address(tmp_path: Path) -> None:
     path = program(tmp_path, "cat > /dev/null")
 
-    await transport(path).deliver(mail(f"a|b&`touch${{IFS}}{tmp_path}/x`$d@example.com"))
+    await transport(path).deliver(
+        mail(f"a|b&`touch${{IFS}}{tmp_path}/x`$d@example.com"), may_send=always
+    )
 
     assert [path.name for path in tmp_path.iterdir()] == ["sendmail"]
 
@@ -89,7 +91,7 @@ async def test_the_program_does_not_get_the_operators_environment(
     monkeypatch.setenv("OPERATOR_TOKEN", "s3cret")
     path = program(tmp_path, f"env > {tmp_path}/env; cat > /dev/null")
 
-    await transport(path).deliver(mail())
+    await transport(path).deliver(mail(), may_send=always)
 
     assert "s3cret" not in (tmp_path / "env").read_text()
 
@@ -172,7 +174,7 @@ async def test_a_program_that_is_killed_with_the_message(tmp_path: Path) -> None
 
 async def test_a_cancelled_program_is_ended(tmp_path: Path) -> None:
     path = program(tmp_path, f"echo $$ > {tmp_path}/pid; cat > /dev/null; sleep 1000")
-    task = asyncio.create_task(transport(path).deliver(mail()))
+    task = asyncio.create_task(transport(path).deliver(mail(), may_send=always))
     async with asyncio.timeout(30):
         while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
             await asyncio.sleep(0.01)
@@ -189,7 +191,7 @@ async def test_what_it_leaves_in_the_background_is_not_waited_for(tmp_path: Path
     )
     try:
         async with asyncio.timeout(20):
-            assert isinstance(await transport(path).deliver(mail()), Receipt)
+            assert isinstance(await transport(path).deliver(mail(), may_send=always), Receipt)
     finally:
         (tmp_path / "end").touch()
 

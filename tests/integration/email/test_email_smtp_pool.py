@@ -20,6 +20,7 @@ from tests.integration.email.email_peers import (
 )
 from tests.support.smtp import Drop, Hang, Raw, Reply, Reset, SMTPPeer, Step
 from tests.support.smtp.script import Action
+from tests.unit.processors.email.email_builders import always
 
 
 async def test_messages_share_a_connection() -> None:
@@ -197,7 +198,7 @@ async def test_a_connection_that_ends_between_two_parts_of_a_message_accepts_not
 
         connection._writer.drain = drain  # type: ignore[method-assign]
         with pytest.raises(DeliveryError) as caught:
-            await connection.send(mail(body="x" * 76 + "\r\n" * 100_000))
+            await connection.send(mail(body="x" * 76 + "\r\n" * 100_000), always)
 
     assert (caught.value.reason, caught.value.scope) == (
         Reason.CONNECT_FAILED,
@@ -220,7 +221,7 @@ async def test_a_refused_transaction_is_reset_before_the_next() -> None:
 async def test_a_cancelled_delivery_sends_nothing_more() -> None:
     async with SMTPPeer() as peer, pool_to(peer) as pool:
         peer.fail(Step.RCPT, Hang())
-        task = asyncio.create_task(pool.deliver(mail(name="1")))
+        task = asyncio.create_task(pool.deliver(mail(name="1"), may_send=always))
         await peer.ledger.wait_for_verb("RCPT")
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

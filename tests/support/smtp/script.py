@@ -67,7 +67,7 @@ class Hang:
 
 @dataclass(frozen=True)
 class Pause:
-    """With `Step.END`: go on as usual, but not before this is set."""
+    """Go on as usual, but not before this is set."""
 
     released: asyncio.Event
 

@@ -144,6 +144,9 @@ class Session:
         fault = self._peer.script.next(step, recipient)
         if fault is None:
             return False
+        if isinstance(fault.action, Pause):
+            await fault.action.released.wait()
+            return False
         await self._happen(step, fault)
         return True
 

@@ -41,6 +41,13 @@ EVERYTHING: dict[str, Any] = {
     "origins": {"trustedNamespaces": ["argocd"]},
     "sendmailPaths": ["/usr/bin/msmtp"],
     "delivery": {"openWait": 6, "processorGrace": 301, "verifyInterval": 59, "shutdownGrace": 26},
+    "replicaCount": 2,
+    "leaderElection": {
+        "leaseName": "mail",
+        "leaseDuration": 30,
+        "renewInterval": 9.5,
+        "retryPeriod": 3,
+    },
     "logLevel": "DEBUG",
     "image": {
         "repository": "registry.example.com/platform/notifications-operator",

@@ -113,7 +113,8 @@ class TestSettings:
     def test_defaults_are_the_operators(self, helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
         settings = operator_settings(render(helm), monkeypatch)
         expected = Settings.model_construct(namespace="metadata.namespace").model_dump()
-        expected |= {"pod_name": "metadata.name"}
+        expected |= {"pod_name": "metadata.name", "pod_uid": "metadata.uid"}
+        expected["leader_election"] |= {"lease_name": "notifications"}
         expected["catalog"] |= {"namespaces": ["notifications-system"]}
         assert settings.model_dump() == expected
 
@@ -170,7 +171,11 @@ class TestRights:
             ("events.k8s.io", "events", ("create", "patch")),
             ("apiextensions.k8s.io", "customresourcedefinitions", ("get",)),
         }
-        assert rules(find(rendered, "Role", "notifications")) == {("", "secrets", ("get",))}
+        assert rules(find(rendered, "Role", "notifications")) == {
+            ("", "secrets", ("get",)),
+            ("coordination.k8s.io", "leases", ("get", "watch", "patch")),
+            ("coordination.k8s.io", "leases", ("create",)),
+        }
         assert rules(find(rendered, "Role", "notifications-catalog")) == {
             ("", "configmaps", ("get", "list", "watch"))
         }
@@ -386,7 +391,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
-            ({"replicaCount": 2}, "at '/replicaCount': maximum: got 2, want 1"),
+            ({"replicaCount": -1}, "at '/replicaCount': minimum: got -1, want 0"),
             ({"logLevel": "debug"}, "'/logLevel': value must be one of 'DEBUG', 'INFO'"),
             ({"app": {"baseUrl": "ftp://x"}}, "at '/app/baseUrl'"),
             ({"catalog": {"settle": "5s"}}, "at '/catalog/settle': got string, want number"),
@@ -453,6 +458,11 @@ class TestRefused:
             ({"serviceAccount": {"create": False}}, "serviceAccount.name is missing"),
             ({"tests": {"enabled": True}}, "tests.recipient is missing"),
             ({"terminationGracePeriodSeconds": 25}, "delivery.shutdownGrace (25) must be less"),
+            (
+                {"leaderElection": {"leaseDuration": 7}},
+                "leaderElection.renewInterval (5) and leaderElection.retryPeriod (2) must "
+                "together be less than leaderElection.leaseDuration (7)",
+            ),
         ],
     )
     def test_what_cannot_be_together_in_a_sentence(

@@ -64,6 +64,13 @@ class MemoryRecorder:
         )
 
 
+@dataclass
+class Tenure:
+    """Says whether the process leads, as the Lease would."""
+
+    epoch: int | None = 1
+
+
 class World:
     """One cluster and one process of the operator; tests act as its users."""
 
@@ -71,12 +78,13 @@ class World:
         self.cluster = cluster
         self.scripts = scripts
         self.recorder = MemoryRecorder()
+        self.tenure = Tenure()
         self.engine: Engine
         self._gates: list[asyncio.Event] = []
         self._tasks_before = asyncio.all_tasks()
         cluster.watch(self._deliver)
 
-    def run_process(self, *, holder: str = "0/pod_1", **settings: Any) -> Engine:
+    def run_process(self, *, holder: str = "pod_1", **settings: Any) -> Engine:
         """Start a process of the operator: the one that the watch delivers to."""
         types = {
             f"example.com/{name}": type(f"{name.title()}Processor", (Scripted,), {"script": script})
@@ -88,6 +96,7 @@ class World:
             recorder=self.recorder,
             registry=ProcessorRegistry(types),
             holder=holder,
+            leadership=self.tenure,
         )
         for body in self.cluster.list(PROCESSORS):
             self.engine.offer_processor(body)

@@ -165,6 +165,7 @@ async def desk(
         recorder=MemoryRecorder(),
         environment=Environment(),
         verify_interval=60,
+        epoch=lambda: 1,
     )
     limits = RecipientLimits(made.limits)
     planner = Planner(settings=made, supervisor=supervisor, limits=limits)

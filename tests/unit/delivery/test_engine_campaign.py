@@ -24,7 +24,7 @@ from tests.unit.delivery.scripted import Script
 
 USERS = [f"u{number}" for number in range(5)]
 REFS = [f"user:default/{name}" for name in USERS]
-FAULTS = ["none", "none", "lost", "unavailable", "relabel", "edit", "too large"]
+FAULTS = ["none", "none", "lost", "unavailable", "relabel", "edit", "too large", "lease"]
 OUTCOMES = ["sent", "sent", "sent", "permanent", "outage"]
 
 
@@ -66,7 +66,20 @@ def fault_of(w: World, kind: str, number: int) -> Interruption:
             return Interruption(before=lambda: w.annotate("n", "example.com/a", str(number)))
         case "edit":
             return Interruption(before=lambda: w.retitle("n", f"edit {number}"))
+        case "lease":
+            return Interruption(before=lambda: lose_lease(w, number))
     return Interruption()
+
+
+def lose_lease(w: World, number: int) -> None:
+    """Let the Lease be lost, and won again a little later under another epoch."""
+
+    def lead(epoch: int | None) -> None:
+        w.tenure.epoch = epoch
+        w.engine.lead()
+
+    lead(None)
+    asyncio.get_running_loop().call_later(0.005, lead, number + 2)
 
 
 def outcome(kind: str) -> Outcome:
@@ -153,7 +166,7 @@ def test_killed_processes_lose_nothing_and_double_only_what_is_in_doubt(
                 sent.extend(script.sent)
                 await w.kill()
                 doubts += sum(row.state is DeliveryState.CLAIMED for row in w.rows().values())
-                w.restart(holder=f"0/pod_{number}", catalog=catalog)
+                w.restart(holder=f"pod_{number}", catalog=catalog)
             await w.finished()
             await w.engine.drain()
             sent.extend(script.sent)

@@ -34,7 +34,7 @@ async def claimed_by_another(*, on_ambiguous: str = "Resend") -> AsyncIterator[W
 async def test_claim_of_a_dead_process_is_sent_again_after_its_backoff() -> None:
     async with claimed_by_another() as w:
         before = w.rows()[ADA]
-        w.restart(holder="0/pod_2")
+        w.restart(holder="pod_2")
         await w.until(lambda: w.rows()[ADA].state is DeliveryState.RETRYING, "doubted")
         doubted = w.rows()[ADA]
         assert (doubted.reason, doubted.attempts) == ("Ambiguous", before.attempts)
@@ -48,7 +48,7 @@ async def test_claim_of_a_dead_process_is_sent_again_after_its_backoff() -> None
 
 async def test_the_copy_has_the_same_identity() -> None:
     async with claimed_by_another() as w:
-        w.restart(holder="0/pod_2")
+        w.restart(holder="pod_2")
         await w.finished()
         w.notify("other")
         await w.finished("other")
@@ -60,7 +60,7 @@ async def test_the_copy_has_the_same_identity() -> None:
 
 async def test_claim_of_a_dead_process_is_held_if_asked_to() -> None:
     async with claimed_by_another(on_ambiguous="Hold") as w:
-        w.restart(holder="0/pod_2")
+        w.restart(holder="pod_2")
         done = await w.finished()
         await w.engine.drain()
         assert w.scripts["email"].started == []
@@ -71,7 +71,7 @@ async def test_claim_of_a_dead_process_is_held_if_asked_to() -> None:
 
 async def test_same_pod_after_a_restart_is_another_process() -> None:
     async with claimed_by_another(on_ambiguous="Hold") as w:
-        w.restart(holder="0/pod_1_other")
+        w.restart(holder="pod_1_other")
         await w.finished()
         await w.engine.drain()
         assert w.scripts["email"].started == []
@@ -90,7 +90,7 @@ async def test_holder_may_just_have_recorded() -> None:
             w.cluster.write_status(NOTIFICATIONS, "team", "n", change)
 
         w.cluster.interrupt(Interruption(before=record, when=lambda status: "deliveries" in status))
-        w.restart(holder="0/pod_2")
+        w.restart(holder="pod_2")
         done = await w.finished()
         await w.engine.drain()
         assert w.scripts["email"].started == []
@@ -156,7 +156,7 @@ async def test_restart_with_finished_ones_writes_and_sends_nothing() -> None:
         await w.engine.drain()
         before = len(w.cluster.patches)
         sent = len(w.scripts["email"].sent)
-        w.restart(holder="0/pod_2")
+        w.restart(holder="pod_2")
         await w.until(
             lambda: all(channel.readiness.ready for channel in w.engine.supervisor.channels)
         )
@@ -174,7 +174,7 @@ async def test_restart_in_the_middle_sends_only_the_rest() -> None:
         await w.until(lambda: script.started == [ADA, BOB], "the second begun")
         assert w.rows()[ADA].state is DeliveryState.SENT
         await w.kill()
-        w.restart(holder="0/pod_2")
+        w.restart(holder="pod_2")
         await w.finished()
         await w.engine.drain()
         assert sorted(script.recipients) == [BOB, EVE]

@@ -206,7 +206,7 @@ async def test_drain_finishes_what_is_being_sent_and_claims_nothing_new() -> Non
         assert w.get("late").status.observed_generation == -1
         assert script.closed == 1
         assert not script.closed_while_sending
-        w.restart(holder="0/pod_2")
+        w.restart(holder="pod_2")
         await w.finished("n")
         await w.finished("late")
         assert script.recipients[:1] == [ADA]
@@ -223,7 +223,7 @@ async def test_drain_does_not_wait_for_what_waits() -> None:
 
 async def test_drain_before_the_catalog_was_read_is_immediate() -> None:
     async with world() as w:
-        fresh = w.run_process(holder="0/pod_2")
+        fresh = w.run_process(holder="pod_2")
         w.notify()
         await w.settle()
         async with asyncio.timeout(2):
@@ -384,7 +384,7 @@ async def test_recipients_per_hour_count_what_was_under_way_before_a_restart() -
         w.notify("n", to=[ADA, BOB])
         await w.started()
         await w.kill()
-        w.run_process(holder="0/pod_2", limits=limits)
+        w.run_process(holder="pod_2", limits=limits)
         w.engine.use_definitions(fit=True)
         w.engine.use_directory(directory(CATALOG))
         w.notify("more", to=EVE)

@@ -73,7 +73,7 @@ async def test_restart_goes_on_where_it_was() -> None:
         await w.kill()
         doubts = states(w).count("C")
         assert doubts <= 128, "the claim window"
-        w.restart(holder="0/pod_2", catalog=catalog)
+        w.restart(holder="pod_2", catalog=catalog)
         done = await w.finished()
         await w.engine.drain()
         assert done.status.summary == "600/600"
@@ -95,7 +95,7 @@ async def test_slices_that_were_not_committed_are_written_anew() -> None:
         await w.kill()
         left = {body["metadata"]["uid"] for body in w.slices()}
         w.cluster._interruptions.clear()
-        w.restart(holder="0/pod_2", catalog=catalog)
+        w.restart(holder="pod_2", catalog=catalog)
         done = await w.finished()
         assert done.status.summary == "600/600"
         assert len(w.slices()) == 3
@@ -166,7 +166,7 @@ async def test_deleted_slice_is_in_doubt_and_nobody_is_forgotten() -> None:
         await w.kill()
         w.cluster.remove(SLICES, "team", w.slices()[0]["metadata"]["name"])
         w.annotate("n", "notifications.orchestrator.io/redeliver", "again")
-        w.restart(holder="0/pod_2", catalog=catalog)
+        w.restart(holder="pod_2", catalog=catalog)
         done = await w.finished()
         await w.engine.drain()
         assert len(states(w)) == 600

@@ -45,7 +45,7 @@ async def test_claim_is_stored_before_the_first_byte() -> None:
         await w.started()
         row = w.rows()[ADA]
         assert (row.state, row.attempts) == (DeliveryState.CLAIMED, 1)
-        assert (row.holder or "").startswith("0/pod_1")
+        assert (row.holder or "").startswith("1/pod_1/")
 
 
 async def test_first_write_has_all_that_kstatus_reads() -> None:
@@ -265,7 +265,7 @@ async def test_unknown_recipient_waits_with_one_event_and_goes() -> None:
 
 async def test_nothing_is_sent_or_written_before_the_catalog_is_read() -> None:
     async with world() as w:
-        fresh = w.run_process(holder="0/pod_2")
+        fresh = w.run_process(holder="pod_2")
         fresh.use_definitions(fit=True)
         w.notify()
         await w.settle()

@@ -61,7 +61,7 @@ async def test_restart_writes_nothing_new() -> None:
         await w.engine.drain()
         before = stored(w)
         count = len(w.cluster.patches)
-        w.restart(holder="0/pod_2")
+        w.restart(holder="pod_2")
         await w.until(lambda: w.scripts["email"].verified == 2, "verified")
         await w.settle()
         await w.engine.drain()

@@ -57,7 +57,8 @@ class Clock:
 
     def __init__(self) -> None:
         self.cluster = MemoryCluster()
-        self.reaper = Reaper(self.cluster)
+        self.leading = True
+        self.reaper = Reaper(self.cluster, leading=lambda: self.leading)
 
     def finished(
         self, *, seconds_ago: float = 0, uid: str | None = None, **options: Any
@@ -146,6 +147,27 @@ async def test_one_that_is_gone_already_is_no_trouble(clock: Clock) -> None:
     clock.cluster.remove(NOTIFICATIONS, "team", "n")
     clock.reaper.schedule(old)
     assert await clock.gone()
+
+
+async def test_only_the_leader_deletes(clock: Clock) -> None:
+    found = clock.finished(seconds_ago=10, ttlSecondsAfterFinished=0)
+    clock.leading = False
+    clock.reaper.schedule(found)
+    assert await clock.kept()
+    clock.leading = True
+    clock.reaper.resume()
+    assert not await clock.kept()
+
+
+async def test_what_fell_due_at_a_standby_can_be_forgotten(clock: Clock) -> None:
+    found = clock.finished(seconds_ago=10, ttlSecondsAfterFinished=0)
+    clock.leading = False
+    clock.reaper.schedule(found)
+    assert await clock.kept()
+    clock.reaper.forget(found.metadata.uid)
+    clock.leading = True
+    clock.reaper.resume()
+    assert await clock.kept()
 
 
 async def test_forgotten_one_is_kept(clock: Clock) -> None:

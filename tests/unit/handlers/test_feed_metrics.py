@@ -73,6 +73,7 @@ async def feeding(client: Catalog) -> AsyncIterator[None]:
         namespaces=["ns"],
         settings=CatalogSettings(settle=0, removal_settle=0),
         publish=lambda directory: None,
+        leading=lambda: True,
     )
     task = asyncio.create_task(feed.run())
     try:

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from notifications_operator.api.errors import ConflictError, ExpiredError, UnavailableError
+from notifications_operator.api.errors import (
+    ConflictError,
+    ExpiredError,
+    ForbiddenError,
+    UnavailableError,
+)
 from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS, ObjectRef
 from notifications_operator.kube.client import KubernetesClient
 from tests.unit.kube.peer import Peer, failure, peer, reply, stream
@@ -165,3 +170,50 @@ async def test_event_is_created(server: Peer, client: KubernetesClient) -> None:
         "/apis/events.k8s.io/v1/namespaces/team/events",
     )
     assert found.body == {"kind": "Event"}
+
+
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/operator/leases"
+
+
+async def test_lease_that_is_there_or_not(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply({"metadata": {}}), failure(404))
+    assert await client.get_lease("operator", "l") == {"metadata": {}}
+    assert await client.get_lease("operator", "l") is None
+    assert (server.received[0].method, server.received[0].path) == ("GET", f"{LEASES}/l")
+
+
+async def test_lease_is_created(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply({"metadata": {}}, status=201), failure(409, "exists"))
+    metadata, spec = {"annotations": {"a": "b"}}, {"holderIdentity": "a_1"}
+    await client.create_lease("operator", "l", metadata=metadata, spec=spec)
+    found = server.received[0]
+    assert (found.method, found.path) == ("POST", LEASES)
+    assert found.body["metadata"] == {**metadata, "name": "l", "namespace": "operator"}
+    assert (found.body["kind"], found.body["spec"]) == ("Lease", spec)
+    with pytest.raises(ConflictError):
+        await client.create_lease("operator", "l", metadata=metadata, spec=spec)
+
+
+async def test_lease_patch_is_compare_and_set(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply({"metadata": {}}), failure(409, "modified"))
+    metadata, spec = {"resourceVersion": "7"}, {"holderIdentity": ""}
+    await client.patch_lease("operator", "l", metadata=metadata, spec=spec)
+    found = server.received[0]
+    assert (found.method, found.path) == ("PATCH", f"{LEASES}/l")
+    assert found.content_type == "application/merge-patch+json"
+    assert found.body == {"metadata": metadata, "spec": spec}
+    with pytest.raises(ConflictError):
+        await client.patch_lease("operator", "l", metadata=metadata, spec=spec)
+
+
+async def test_lease_is_watched_by_its_name(server: Peer, client: KubernetesClient) -> None:
+    """So that the right to watch can be given for this one Lease."""
+    event = {"type": "MODIFIED", "object": {"metadata": {}}}
+    server.answer(stream(event), stream(), failure(403))
+    assert await client.wait_for_lease("operator", "l", "7") is True
+    assert await client.wait_for_lease("operator", "l", "7") is False
+    with pytest.raises(ForbiddenError):
+        await client.wait_for_lease("operator", "l", "7")
+    query = server.received[0].query
+    assert query["fieldSelector"] == "metadata.name=l"
+    assert (query["resourceVersion"], query["watch"]) == ("7", "true")

@@ -246,7 +246,7 @@ async def test_abandoned_watch_closes_its_connection(server: Peer) -> None:
     server.answer(endless)
     events = server.transport.watch("/w", {})
     assert (await anext(events))["type"] == "ADDED"
-    await events.aclose()  # type: ignore[attr-defined]
+    await events.aclose()
     async with asyncio.timeout(5):
         await closed.wait()
 

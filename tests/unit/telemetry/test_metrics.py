@@ -25,6 +25,7 @@ NAMES = {
     "notifications_unfinished": set(),
     "notifications_oldest_unfinished_seconds": set(),
     "notifications_processor_waiting": {"processor"},
+    "notifications_leader": set(),
     "notifications_processor_ready": {"processor"},
     "notifications_processor_suspended": {"processor"},
     "notifications_processor_breaker_open": {"processor"},

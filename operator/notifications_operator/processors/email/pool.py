@@ -12,7 +12,7 @@ from ..errors import DeliveryError, Receipt
 from .config import SMTPServer
 from .smtp import ConnectionLost, SMTPConnection
 from .timeouts import DEFAULT_TIMEOUTS, Timeouts
-from .transport import Mail
+from .transport import Mail, MaySend
 
 MAX_MESSAGES = 100
 """Messages on one connection; servers and load balancers limit them too."""
@@ -80,17 +80,17 @@ class SMTPPool:
             connection = await self._take_alive(probe_seconds=0)
             self._put(connection or await self._open())
 
-    async def deliver(self, mail: Mail) -> Receipt:
+    async def deliver(self, mail: Mail, *, may_send: MaySend) -> Receipt:
         """Deliver a message; see `Transport.deliver`."""
         async with self._slots:
             connection = await self._take_alive(probe_seconds=self._probe_seconds)
             if connection is not None:
                 try:
-                    return await self._deliver_over(connection, mail)
+                    return await self._deliver_over(connection, mail, may_send)
                 except ConnectionLost as error:
                     _log.debug("A kept connection was dead, opening another: %s", error)
             try:
-                return await self._deliver_over(await self._open(), mail)
+                return await self._deliver_over(await self._open(), mail, may_send)
             except ConnectionLost as error:
                 raise error.error from error
 
@@ -103,9 +103,11 @@ class SMTPPool:
         while self._farewells:
             await asyncio.wait(self._farewells)
 
-    async def _deliver_over(self, connection: SMTPConnection, mail: Mail) -> Receipt:
+    async def _deliver_over(
+        self, connection: SMTPConnection, mail: Mail, may_send: MaySend
+    ) -> Receipt:
         try:
-            receipt = await connection.send(mail)
+            receipt = await connection.send(mail, may_send)
         except DeliveryError:
             self._put(connection)
             raise

@@ -144,9 +144,7 @@ class EmailProcessor(Processor):
         recipients: Sequence[str],
         context: SendContext,
     ) -> Sequence[Outcome]:
-        return [
-            await self._send(notification, recipient, context.directory) for recipient in recipients
-        ]
+        return [await self._send(notification, recipient, context) for recipient in recipients]
 
     async def close(self) -> None:
         await self._transport.close()
@@ -169,9 +167,9 @@ class EmailProcessor(Processor):
             yield Target(recipient=ref, skip=skip)
 
     async def _send(
-        self, notification: OutboundNotification, recipient: str, directory: Directory
+        self, notification: OutboundNotification, recipient: str, context: SendContext
     ) -> Outcome:
-        address = self._address(recipient, directory)
+        address = self._address(recipient, context.directory)
         if address is None:
             return _no_address(recipient)
         # Once more: the address may have changed since the snapshot was taken.
@@ -184,7 +182,7 @@ class EmailProcessor(Processor):
             data=self._message(notification, recipient, address),
         )
         try:
-            return await self._transport.deliver(mail)
+            return await self._transport.deliver(mail, may_send=context.may_send)
         except DeliveryError as error:
             return error
 

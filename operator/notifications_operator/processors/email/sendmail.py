@@ -12,7 +12,7 @@ from ...api.email import SendmailTransport as SendmailConfig
 from ...api.reasons import Reason
 from ..errors import DeliveryError, InvalidProcessorConfig, Receipt, Scope
 from .text import one_line
-from .transport import Mail
+from .transport import Mail, MaySend, check
 
 SENDMAIL_TIMEOUT = 120.0
 """Seconds that the program may take; it only queues."""
@@ -87,15 +87,16 @@ class SendmailTransport:
         if not await asyncio.to_thread(os.access, self._path, os.X_OK):
             raise self._not_runnable("it is missing or not executable")
 
-    async def deliver(self, mail: Mail) -> Receipt:
+    async def deliver(self, mail: Mail, *, may_send: MaySend) -> Receipt:
         """Run the program with the mail on its standard input.
 
         Raises
         ------
         DeliveryError
             What its exit status means; ambiguous if it had the whole message and then neither
-            ended by itself nor in time.
+            ended by itself nor in time. `LeaseLost` if it was not started.
         """
+        check(may_send)
         run = await self._start(mail)
         try:
             async with asyncio.timeout(self._timeout):

@@ -9,12 +9,12 @@ from aiosmtplib import SMTP, SMTPResponse, SMTPResponseException
 from aiosmtplib.protocol import SMTPProtocol
 
 from ...api.reasons import Reason
-from ..errors import DeliveryError, Receipt, Scope
+from ..errors import DeliveryError, LeaseLost, Receipt, Scope
 from .config import SMTPServer
 from .opening import abort, open_session
 from .replies import Phase, Reply, refusal
 from .timeouts import Timeouts
-from .transport import Mail
+from .transport import Mail, MaySend, check
 
 BLOCK_SIZE = 65536
 """Octets of a message that are written at once."""
@@ -73,22 +73,25 @@ class SMTPConnection:
         """Whether the connection is open, as far as is known here."""
         return self._client.is_connected
 
-    async def send(self, mail: Mail) -> Receipt:
-        """Carry one message.
+    async def send(self, mail: Mail, may_send: MaySend) -> Receipt:
+        """Carry one message, unless it may not be sent any more.
+
+        That is asked before MAIL and once more before the message itself, so that of a process
+        that was stopped and goes on no more than what it had begun can still arrive.
 
         Raises
         ------
         DeliveryError
             If the server refused it, or the outcome is not known. The connection may still be
-            `usable`.
+            `usable`. `LeaseLost` if ``may_send`` forbade it; then it is closed.
         ConnectionLost
             If the connection ended before the message's first octet was sent.
         """
         self._check_extensions(mail)
         try:
-            return await self._transaction(mail)
+            return await self._transaction(mail, may_send)
         except BaseException as error:
-            if not isinstance(error, DeliveryError):
+            if isinstance(error, LeaseLost) or not isinstance(error, DeliveryError):
                 self.abort()
             raise
 
@@ -145,15 +148,17 @@ class SMTPConnection:
                 retryable=False,
             )
 
-    async def _transaction(self, mail: Mail) -> Receipt:
+    async def _transaction(self, mail: Mail, may_send: MaySend) -> Receipt:
         if self._in_transaction:
             await self.reset()
         self.messages += 1
         self._in_transaction = True
         sender, recipient = mail.sender.encode(), mail.recipient.encode()
+        check(may_send)
         await self._expect(Phase.MAIL, b"MAIL", b"FROM:<%b>" % sender, *self._parameters(mail))
         await self._expect(Phase.RCPT, b"RCPT", b"TO:<%b>" % recipient)
         await self._expect(Phase.DATA, b"DATA")
+        check(may_send)
         receipt = await self._message(mail.data)
         self._in_transaction = False
         return receipt

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import Receipt
-from .transport import Mail
+from .transport import Mail, MaySend, check
 
 
 class StreamTransport:
@@ -12,7 +12,8 @@ class StreamTransport:
     async def verify(self) -> None:
         """There is nothing that could be wrong."""
 
-    async def deliver(self, mail: Mail) -> Receipt:
+    async def deliver(self, mail: Mail, *, may_send: MaySend) -> Receipt:
+        check(may_send)
         return Receipt(message="streamed, nothing was sent")
 
     async def close(self) -> None:

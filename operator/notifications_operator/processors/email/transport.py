@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import Receipt
+from ..errors import LeaseLost, Receipt
+
+MaySend = Callable[[], bool]
+"""Says whether this process still leads; `SendContext.may_send`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +33,21 @@ class Transport(Protocol):
             If not, with scope `Scope.PROCESSOR`.
         """
 
-    async def deliver(self, mail: Mail) -> Receipt:
-        """Hand over a message.
+    async def deliver(self, mail: Mail, *, may_send: MaySend) -> Receipt:
+        """Hand over a message, unless it may not be sent any more.
 
         Raises
         ------
         DeliveryError
-            If the next hop did not take responsibility for it, or nobody knows.
+            If the next hop did not take responsibility for it, or nobody knows. `LeaseLost` if
+            nothing was handed over because ``may_send`` forbade it.
         """
 
     async def close(self) -> None:
         """Let go of what is held open."""
+
+
+def check(may_send: MaySend) -> None:
+    """Raise `LeaseLost` unless sending is still allowed."""
+    if not may_send():
+        raise LeaseLost

@@ -60,6 +60,11 @@ def audience(*users: Entity, broadcast: bool = False) -> Audience:
     return Audience(users=users, broadcast=broadcast)
 
 
+def always() -> bool:
+    """Say that this process leads."""
+    return True
+
+
 def sending(users: Iterable[Entity] = ()) -> SendContext:
     """Make a context whose catalog holds these users."""
     return SendContext(directory=Directory(users))

@@ -20,7 +20,7 @@ from notifications_operator.processors.base import (
 from notifications_operator.processors.email import EmailProcessor
 from notifications_operator.processors.email import processor as module
 from notifications_operator.processors.email.rendering import Content, render
-from notifications_operator.processors.email.transport import Mail
+from notifications_operator.processors.email.transport import Mail, MaySend, check
 from notifications_operator.processors.errors import DeliveryError, Receipt, Scope, Skip
 from tests.unit.processors.email.email_builders import (
     CREATED,
@@ -47,7 +47,8 @@ class Outbox:
         if self._error:
             raise self._error
 
-    async def deliver(self, mail: Mail) -> Receipt:
+    async def deliver(self, mail: Mail, *, may_send: MaySend) -> Receipt:
+        check(may_send)
         if self._error:
             raise self._error
         self.mails.append(mail)

@@ -1,0 +1,199 @@
+"""Leader election: keeps this process a candidate for the Lease, and holds it when it can."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol
+
+from ..api.errors import ConflictError, KubernetesError
+from .candidacy import POD_UID_ANNOTATION, Bid, Candidacy, LeaseRecord
+
+logger = logging.getLogger(__name__)
+
+RELEASE_TRIES = 3
+"""How often the release of the Lease is tried; then others wait until it is over."""
+
+
+class Leases(Protocol):
+    """Leases in the cluster; `KubernetesClient` has them."""
+
+    async def get_lease(self, namespace: str, name: str) -> dict[str, Any] | None: ...
+
+    async def create_lease(
+        self, namespace: str, name: str, *, metadata: Mapping[str, Any], spec: Mapping[str, Any]
+    ) -> dict[str, Any]: ...
+
+    async def patch_lease(
+        self, namespace: str, name: str, *, metadata: Mapping[str, Any], spec: Mapping[str, Any]
+    ) -> dict[str, Any]: ...
+
+    async def wait_for_lease(self, namespace: str, name: str, resource_version: str) -> bool: ...
+
+
+class LeaseElector:
+    """Holds one Lease, or waits for it.
+
+    Parameters
+    ----------
+    client
+        The API server.
+    namespace, name
+        Where the Lease is.
+    candidacy
+        Who asks for it, and for how long.
+    renew_interval
+        Seconds between renewals, and most that one request may take.
+    retry_period
+        Seconds between looks at a Lease that another holds, and before a failed request is tried
+        again.
+    changed
+        Called when the Lease was acquired, and when it was lost.
+    """
+
+    def __init__(
+        self,
+        client: Leases,
+        *,
+        namespace: str,
+        name: str,
+        candidacy: Candidacy,
+        renew_interval: float,
+        retry_period: float,
+        changed: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._candidacy = candidacy
+        self._renew_interval = renew_interval
+        self._retry_period = retry_period
+        self._changed = changed
+        self._announced: int | None = None
+        self._leader = ""
+        self._problem: str | None = "not read yet"
+
+    @property
+    def epoch(self) -> int | None:
+        """The acquisition under which this process leads at this very moment, or ``None``."""
+        return self._candidacy.epoch
+
+    @property
+    def problem(self) -> str | None:
+        """Why it is not known who holds the Lease, or ``None`` if it is."""
+        return None if self.epoch is not None else self._problem
+
+    async def run(self) -> None:
+        """Be a candidate until cancelled."""
+        while True:
+            succeeded = await self._attempt()
+            self._announce()
+            await self._pause(succeeded=succeeded)
+
+    async def release(self) -> None:
+        """Let another process lead at once; `run` has ended and nothing more is sent."""
+        self._candidacy.resign()
+        self._announce()
+        for _ in range(RELEASE_TRIES):
+            try:
+                await self._let_go()
+            except ConflictError:
+                # A renewal whose answer was not waited for took effect meanwhile.
+                continue
+            except (KubernetesError, TimeoutError) as error:
+                logger.warning("could not release the Lease: %s", _describe(error))
+            return
+
+    async def _let_go(self) -> None:
+        record = await self._read()
+        if record is None or record.holder != self._candidacy.identity:
+            return
+        async with asyncio.timeout(self._renew_interval):
+            await self._client.patch_lease(
+                self._namespace,
+                self._name,
+                metadata={
+                    "resourceVersion": record.resource_version,
+                    "annotations": {POD_UID_ANNOTATION: None},
+                },
+                spec={"holderIdentity": ""},
+            )
+        logger.info("released the Lease")
+
+    async def _attempt(self) -> bool:
+        """Look at the Lease, and acquire or renew it if possible; False if that failed."""
+        try:
+            self._candidacy.observe(await self._read())
+            if (bid := self._candidacy.bid()) is not None:
+                self._candidacy.won(bid, await self._write(bid))
+        except ConflictError:
+            # Somebody was faster; who, the next look will tell.
+            return False
+        except (KubernetesError, TimeoutError) as error:
+            self._problem = f"the Lease {self._name}: {_describe(error)}"
+            logger.warning("could not read or renew the Lease: %s", self._problem)
+            return False
+        self._problem = None
+        return True
+
+    async def _read(self) -> LeaseRecord | None:
+        async with asyncio.timeout(self._renew_interval):
+            body = await self._client.get_lease(self._namespace, self._name)
+        return None if body is None else LeaseRecord.read(body)
+
+    async def _write(self, bid: Bid) -> LeaseRecord:
+        write = self._client.create_lease if bid.replaces is None else self._client.patch_lease
+        async with asyncio.timeout(self._renew_interval):
+            body = await write(
+                self._namespace,
+                self._name,
+                metadata=self._candidacy.metadata_of(bid),
+                spec=self._candidacy.spec_of(bid),
+            )
+        return LeaseRecord.read(body)
+
+    def _announce(self) -> None:
+        """Say when this process begins or ceases to lead, and whom it stands by for."""
+        epoch = self.epoch
+        if epoch != self._announced:
+            if epoch is not None:
+                logger.info("leading", extra={"epoch": epoch})
+            else:
+                logger.warning("not leading any more: nothing new is sent")
+            self._announced = epoch
+            self._changed()
+        record = self._candidacy.record
+        leader = record.holder if record else ""
+        if leader != self._leader:
+            self._leader = leader
+            if leader and epoch is None:
+                logger.info("standing by", extra={"leader": leader})
+
+    async def _pause(self, *, succeeded: bool) -> None:
+        """Wait until there is something to do: at the latest when the Lease is over."""
+        rest = self._candidacy.remaining
+        if self.epoch is not None:
+            pause = self._renew_interval if succeeded else self._retry_period
+            await asyncio.sleep(min(pause, rest))
+        elif succeeded and (record := self._candidacy.record) is not None:
+            await self._watch(record, min(self._retry_period, rest))
+        else:
+            await asyncio.sleep(self._retry_period)
+
+    async def _watch(self, record: LeaseRecord, seconds: float) -> None:
+        """Wait for a change of the Lease, so that one that is released is taken at once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                with suppress(KubernetesError):
+                    if await self._client.wait_for_lease(
+                        self._namespace, self._name, record.resource_version
+                    ):
+                        return
+                # It can still be looked at now and then.
+                await asyncio.sleep(seconds)
+
+
+def _describe(error: Exception) -> str:
+    return str(error) or "no answer in time"
