@@ -32,14 +32,21 @@ class Postfix:
 
     directory: Path
 
-    def sink(self, log: Path) -> Sink:
-        """Start `smtp-sink`, which accepts and forgets every message, and counts them."""
+    def sink(self, log: Path, *, dump: Path | None = None) -> Sink:
+        """Start `smtp-sink`, which accepts and forgets every message, and counts them.
+
+        Parameters
+        ----------
+        dump
+            File to append every message to, instead of forgetting it.
+        """
         port = free_port()
         # It insists on a user to become, if it is root.
         user = ["-u", "root"] if os.geteuid() == 0 else []
+        kept = ["-D", str(dump)] if dump is not None else []
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [self._program("smtp-sink"), "-c", *user, f"127.0.0.1:{port}", "1000"],
+                [self._program("smtp-sink"), "-c", *user, *kept, f"127.0.0.1:{port}", "1000"],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -94,9 +101,10 @@ class Sink:
 
 
 @contextmanager
-def running_sink(postfix: Postfix, directory: Path) -> Iterator[Sink]:
+def running_sink(postfix: Postfix, directory: Path, *, dump: Path | None = None) -> Iterator[Sink]:
     """Run a sink that can be connected to."""
-    sink = postfix.sink(directory / "smtp-sink.counters")
+    name = dump.name if dump is not None else "smtp-sink"
+    sink = postfix.sink(directory / f"{name}.counters", dump=dump)
     try:
         end = time.monotonic() + 10
         while not _listens(sink.port):

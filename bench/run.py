@@ -10,8 +10,10 @@ from bench.broadcast import broadcast
 from bench.catalog import catalog
 from bench.environment import Environment
 from bench.figures import Figure
+from bench.killed import killed
 from bench.restart import restart
 from bench.single import burst, latency
+from bench.takeover import takeover
 
 Measure = Callable[[Environment, int], Awaitable[list[Figure]]]
 
@@ -30,6 +32,8 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "burst": Benchmark(measure=burst, sizes=(1000,), what="Notifications"),
     "broadcast": Benchmark(measure=broadcast, sizes=(1000, 10_000, 100_000), what="users"),
     "catalog": Benchmark(measure=catalog, sizes=(100_000,), what="users"),
+    "killed": Benchmark(measure=killed, sizes=(100_000,), what="users"),
+    "takeover": Benchmark(measure=takeover, sizes=(15,), what="seconds of the Lease"),
     # Last, as what it leaves would be found by every later start.
     "restart": Benchmark(measure=restart, sizes=(10_000,), what="finished Notifications"),
 }
