@@ -127,11 +127,23 @@ class Runner:
             while (delay := await self._attempt()) is not None:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(delay):
-                        await self._wake.wait()
+                        await self._wait()
                 await self._gather()
                 self._wake.clear()
         finally:
             self._attempts.close()
+
+    async def _wait(self) -> None:
+        """Wait for something to do; after a failure slots and outcomes are none, only news are.
+
+        Otherwise a step that fails and wakes its own runner would go round without a pause.
+        """
+        await self._wake.wait()
+        while self._failures and not (
+            self._stored.has_news or self.deleted or self._services.draining()
+        ):
+            self._wake.clear()
+            await self._wake.wait()
 
     async def _gather(self) -> None:
         """Let outcomes come together before they are recorded, while others are still out."""
@@ -372,7 +384,9 @@ class Runner:
         except KubernetesError as error:
             logger.warning("could not read a Notification: %s", error, extra=self._extra())
             return self._back_off()
-        return 0.0
+        # Somebody may write as often as we do, or the conflict be about something else.
+        self._failures += 1
+        return 0.0 if self._failures == 1 else self._back_off()
 
     async def _refused(self, error: Exception) -> float:
         """The status cannot be stored: fall back to the states alone, then wait."""
@@ -381,6 +395,7 @@ class Runner:
             # Nobody else shall wait for slots that this one cannot use.
             results = self._attempts.sends.results
             self._attempts.slots.let_go(Counter(processor for processor, *_ in results))
+            self._failures += 1
             return REFUSED_DELAY
         self._stored.minimal = True
         note = "the API server refused the full status; only the states are kept"
