@@ -150,12 +150,16 @@ class Session:
     async def _happen(self, step: Step, fault: Fault) -> None:
         if not (isinstance(fault.action, Reply) and fault.action.text.startswith("2")):
             self._ledger.refused[step] += 1
-        await self._act(fault.action)
+        reached = fault.reached or (lambda: None)
+        if not isinstance(fault.action, Reply):
+            reached()
+        await self._act(fault.action, said=reached)
 
-    async def _act(self, action: Action) -> None:
+    async def _act(self, action: Action, *, said: Callable[[], None]) -> None:
         match action:
             case Reply(text=text, close=close):
                 await self._say(text)
+                said()
                 if close or text.startswith("421"):
                     raise Gone
             case Raw(data=data, hang=hang):
@@ -385,6 +389,8 @@ class Session:
         if fault is not None:
             if fault.recorded:
                 await self._ledger.accept(message)
+            if not isinstance(fault.action, Reply):
+                self._ledger.unanswered.append(message)
             await self._happen(Step.END, fault)
         elif self._peer.max_size is not None and len(raw) > self._peer.max_size:
             await self._refuse("end", "552 5.3.4 message too big")
