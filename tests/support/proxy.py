@@ -201,10 +201,10 @@ class APIProxy:
             case Refuse():
                 return _refusal(fault)
             case LoseRequest():
-                raise _cut(request, "the request is lost")
+                return _cut(request)
             case Hold():
                 await _until_gone(request)
-                raise _cut(request, "the request is held")
+                return _cut(request)
             case Stall(seconds=seconds):
                 await asyncio.sleep(seconds)
         return await self._forward(request, data, fault)
@@ -225,10 +225,11 @@ class APIProxy:
                 if isinstance(fault, LoseAnswer | Withhold):
                     await answer.read()
                     counted = self._uncount(counted)
-                    await _lose(request, fault)
+                    return await _lose(request, fault)
                 return await self._pass_on(request, answer)
-        except aiohttp.ClientError as error:
-            raise _cut(request, f"the API server is away: {error}") from error
+        except (aiohttp.ClientError, ConnectionError):
+            # The API server is away, or the client is.
+            return _cut(request)
         finally:
             self._uncount(counted)
 
@@ -291,11 +292,11 @@ def _refusal(fault: Refuse) -> web.Response:
     return web.json_response(status, status=fault.status, headers=headers)
 
 
-async def _lose(request: web.Request, fault: LoseAnswer | Withhold) -> None:
+async def _lose(request: web.Request, fault: LoseAnswer | Withhold) -> web.Response:
     if isinstance(fault, Withhold):
         fault.reached()
         await _until_gone(request)
-    raise _cut(request, "the answer is lost")
+    return _cut(request)
 
 
 async def _until_gone(request: web.Request) -> None:
@@ -303,8 +304,8 @@ async def _until_gone(request: web.Request) -> None:
         await asyncio.sleep(0.02)
 
 
-def _cut(request: web.Request, why: str) -> ConnectionResetError:
-    """Reset a connection; the error ends its handler."""
+def _cut(request: web.Request) -> web.Response:
+    """Reset a connection; nobody gets the response that its handler has to return."""
     if request.transport is not None:
         request.transport.abort()
-    return ConnectionResetError(why)
+    return web.Response()

@@ -155,6 +155,7 @@ class Engine:
         metrics.UNFINISHED.set(len(self._runners))
         age = (datetime.now(UTC) - min(created)).total_seconds() if created else 0.0
         metrics.OLDEST.set(age)
+        metrics.TASKS.set(len(asyncio.all_tasks()))
         for channel in self.supervisor.channels:
             metrics.QUEUE.labels(channel.name).set(channel.lane.waiting)
             metrics.READY.labels(channel.name).set(channel.readiness.ready)

@@ -32,6 +32,7 @@ OLDEST = Gauge(
 QUEUE = Gauge(
     "notifications_processor_waiting", "Notifications that wait for a processor.", ["processor"]
 )
+TASKS = Gauge("notifications_tasks", "Tasks of the event loop; at rest their number is steady.")
 READY = Gauge("notifications_processor_ready", "Whether a processor can send.", ["processor"])
 
 

@@ -1,0 +1,187 @@
+"""The one judge of all campaigns: every law it knows, and whether it was kept.
+
+It reads what mail servers and the API server recorded, and nothing that the operator says of itself
+elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any
+
+from .evidence import Evidence, Expectation, Key, Mail, Row
+
+_COUNTED = {
+    "sent": ("Sent",),
+    "failed": ("Failed",),
+    "skipped": ("Skipped",),
+    "unknown": ("Unknown",),
+    "pending": ("Pending", "Claimed"),
+    "retrying": ("Retrying",),
+}
+
+
+def judge(evidence: Evidence) -> list[str]:
+    """Return each law that was broken, with what broke it; empty if all were kept."""
+    return [
+        *(f"a mail for nobody: {stranger}" for stranger in evidence.strangers),
+        *(f"against RFC 5321: {violation}" for violation in evidence.violations),
+        *(f"the operator ended: {crash}" for crash in evidence.crashes),
+        *(f"left over: {leak}" for leak in evidence.leaks),
+        *_nothing_is_lost(evidence),
+        *_states_agree_with_mails(evidence),
+        *_failures_agree_with_refusals(evidence),
+        *_doubles_only_in_doubt(evidence),
+        *_identities(evidence),
+        *_nothing_is_stuck(evidence.bodies),
+        *_summaries(evidence),
+    ]
+
+
+def count_doubles(mails: Iterable[Mail]) -> int:
+    """Return how many accepted mails were copies of earlier ones."""
+    counted = Counter(mail.key for mail in mails if mail.accepted)
+    return sum(times - 1 for times in counted.values())
+
+
+def _nothing_is_lost(evidence: Evidence) -> Iterator[str]:
+    found = Counter(row.key for row in evidence.rows)
+    for key in evidence.expected.keys() - found.keys():
+        yield f"{_name(key)} has no row"
+    for key in found.keys() - evidence.expected.keys():
+        yield f"{_name(key)} has a row and is no recipient"
+    for key, times in found.items():
+        if times > 1:
+            yield f"{_name(key)} has {times} rows"
+
+
+def _states_agree_with_mails(evidence: Evidence) -> Iterator[str]:
+    mails = _by_key(evidence.mails)
+    doubtful = {doubt.key for doubt in evidence.doubts}
+    doubtful |= {mail.key for mail in evidence.mails if not mail.answered}
+    for row in evidence.rows:
+        of_row = mails[row.key]
+        accepted = [mail for mail in of_row if mail.accepted]
+        if row.attempts < len(of_row):
+            yield f"{_name(row.key)} has {len(of_row)} mails in {row.attempts} attempts"
+        for problem in _problems(row, accepted, evidence, doubtful):
+            yield f"{_name(row.key)} is {row.state} ({row.reason}): {problem}"
+
+
+def _problems(
+    row: Row, accepted: list[Mail], evidence: Evidence, doubtful: set[Key]
+) -> Iterator[str]:
+    skipped = evidence.expected.get(row.key) is Expectation.SKIP
+    match row.state:
+        case "Sent":
+            if not any(mail.answered for mail in accepted):
+                yield "no server said that it accepted it"
+        case "Failed":
+            if not evidence.refused[row.key.processor, row.key.recipient]:
+                yield "no server refused it for good"
+            if any(mail.answered for mail in accepted):
+                yield "a server accepted it"
+        case "Unknown":
+            if row.key.processor not in evidence.holding:
+                yield "its processor does not hold"
+            if row.key not in doubtful:
+                yield "it never was in doubt"
+        case "Skipped":
+            if not skipped:
+                yield "nothing was to be skipped"
+            if accepted:
+                yield "it was sent"
+        case _:
+            yield "it did not end"
+    if skipped and row.state != "Skipped":
+        yield "it was to be skipped"
+
+
+def _failures_agree_with_refusals(evidence: Evidence) -> Iterator[str]:
+    failed = Counter(
+        (row.key.processor, row.key.recipient) for row in evidence.rows if row.state == "Failed"
+    )
+    for (processor, recipient), times in failed.items():
+        said = evidence.refused[processor, recipient]
+        if said < times:
+            yield f"{recipient} failed {times} times by {processor}, and was refused {said} times"
+
+
+def _doubles_only_in_doubt(evidence: Evidence) -> Iterator[str]:
+    doubts = defaultdict(list)
+    for doubt in evidence.doubts:
+        doubts[doubt.key].append(doubt.moment)
+    for key, mails in _by_key(evidence.mails).items():
+        accepted = [mail for mail in mails if mail.accepted]
+        if len(accepted) > 1 and key.processor in evidence.holding:
+            yield f"{_name(key)} has {len(accepted)} mails although its processor holds"
+        for first, second in pairwise(accepted):
+            killed = any(first.moment <= moment <= second.moment for moment in doubts[key])
+            if first.answered and not killed:
+                yield (
+                    f"{_name(key)} was sent again without doubt: {first.moment:%T.%f} and "
+                    f"{second.moment:%T.%f}"
+                )
+
+
+def _identities(evidence: Evidence) -> Iterator[str]:
+    keys: dict[str, Key] = {}
+    for key, mails in _by_key(evidence.mails).items():
+        identities = {mail.message_id for mail in mails}
+        if len(identities) > 1:
+            yield f"{_name(key)} has {len(identities)} Message-IDs: {sorted(identities)}"
+        for identity in identities:
+            if keys.setdefault(identity, key) != key:
+                yield f"{_name(key)} and {_name(keys[identity])} share the Message-ID {identity}"
+
+
+def _nothing_is_stuck(bodies: list[dict[str, Any]]) -> Iterator[str]:
+    for body in bodies:
+        name, status = body["metadata"]["name"], body["status"]
+        conditions = {item["type"]: item["status"] for item in status.get("conditions", [])}
+        if conditions.get("Complete") != "True" or "completionTime" not in status:
+            yield f"{name} is stuck: {status.get('state')}, {status.get('summary')}"
+        if conditions.get("Reconciling") == "True":
+            yield f"{name} is complete and reconciling"
+        if status.get("observedGeneration") != body["metadata"]["generation"]:
+            yield f"{name} was not observed at its generation"
+
+
+def _summaries(evidence: Evidence) -> Iterator[str]:
+    for body in evidence.bodies:
+        name, status = body["metadata"]["name"], body["status"]
+        rows = [row for row in evidence.rows if row.key.notification == name]
+        for item in status.get("processors", []):
+            states = Counter(row.state for row in rows if row.key.processor == item["name"])
+            for field, counted in _COUNTED.items():
+                real = sum(states[state] for state in counted)
+                if item.get(field, 0) != real:
+                    yield f"{name}: {item['name']} says {field} {item.get(field, 0)}, not {real}"
+        yield from _verdict(name, status, Counter(row.state for row in rows))
+
+
+def _verdict(name: str, status: dict[str, Any], states: Counter[str]) -> Iterator[str]:
+    """Compare with DESIGN section 3: what the whole is called."""
+    if states.keys() - {"Sent", "Failed", "Unknown", "Skipped"}:
+        return
+    state = "Delivered"
+    if states["Failed"] or states["Unknown"]:
+        state = "PartiallyDelivered" if states["Sent"] else "Failed"
+    if status["state"] != state:
+        yield f"{name} is {status['state']}, and should be {state}: {dict(states)}"
+    summary = f"{states['Sent']}/{states.total() - states['Skipped']}"
+    if status.get("summary") != summary:
+        yield f"{name} says {status.get('summary')}, and has {summary}"
+
+
+def _by_key(mails: Iterable[Mail]) -> defaultdict[Key, list[Mail]]:
+    found: defaultdict[Key, list[Mail]] = defaultdict(list)
+    for mail in sorted(mails, key=lambda mail: mail.moment):
+        found[mail.key].append(mail)
+    return found
+
+
+def _name(key: Key) -> str:
+    return f"{key.notification} to {key.recipient} by {key.processor}"
