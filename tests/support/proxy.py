@@ -7,6 +7,7 @@ import base64
 import json
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -119,9 +120,11 @@ class WatchStream:
             "code": 410,
         }
         event = {"type": "ERROR", "object": status}
-        await self.response.write(json.dumps(event).encode() + b"\n")
-        await self.response.write_eof()
-        self.cut()
+        with suppress(ConnectionError):
+            await self.response.write(json.dumps(event).encode() + b"\n")
+            await self.response.write_eof()
+        if self.request.transport is not None:
+            self.request.transport.close()
 
 
 class APIProxy:
