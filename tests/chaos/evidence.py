@@ -79,6 +79,9 @@ class Evidence:
         Processors with ``onAmbiguous: Hold``.
     refused
         How often a processor's mail server refused a recipient for good.
+    interrupted
+        Processors and recipients whose mail server went away within a message. The operator may
+        have sent all of it by then, and cannot know how much arrived.
     bodies
         The Notifications in the end.
     strangers
@@ -98,6 +101,7 @@ class Evidence:
     rows: list[Row]
     bodies: list[dict[str, Any]]
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    interrupted: frozenset[tuple[str, str]] = frozenset()
     strangers: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)

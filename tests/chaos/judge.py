@@ -86,7 +86,8 @@ def _problems(
         case "Unknown":
             if row.key.processor not in evidence.holding:
                 yield "its processor does not hold"
-            if row.key not in doubtful:
+            interrupted = (row.key.processor, row.key.recipient) in evidence.interrupted
+            if row.key not in doubtful and not interrupted:
                 yield "it never was in doubt"
         case "Skipped":
             if not skipped:

@@ -31,6 +31,8 @@ class MailServer:
         How many connections it may have.
     refused
         How often each recipient was refused for good.
+    interrupted
+        Recipients in the middle of whose message the server went away.
     """
 
     processor: str
@@ -39,6 +41,7 @@ class MailServer:
     secret: str | None = None
     peer: SMTPPeer = field(default_factory=SMTPPeer)
     refused: Counter[str] = field(default_factory=Counter)
+    interrupted: set[str] = field(default_factory=set)
 
     def manifest(self, namespace: str) -> Object:
         """Return the NotificationProcessor."""
@@ -105,4 +108,9 @@ class MailServer:
         name = _NAME.search(str(message.parsed["Subject"]))
         if name is None or len(message.rcpt_to) != 1:
             return None
-        return Key(self.processor, name.group(), message.rcpt_to[0].partition("@")[0])
+        return Key(self.processor, name.group(), user_of(message.rcpt_to[0]))
+
+
+def user_of(address: str) -> str:
+    """Return the user who has an address."""
+    return address.partition("@")[0]

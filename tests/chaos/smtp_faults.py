@@ -81,7 +81,7 @@ FAULTS: Final[dict[Step, tuple[Action, ...]]] = {
 
 
 class RandomScript(Script):
-    """Lets any step fail with some probability, and counts what was refused for good.
+    """Lets any step fail with some probability, and tells its server what that means.
 
     Attributes
     ----------
@@ -93,13 +93,13 @@ class RandomScript(Script):
         Faults by step.
     """
 
-    def __init__(self, random: Random, refused: Counter[str]) -> None:
+    def __init__(self, random: Random, server: MailServer) -> None:
         super().__init__()
         self.share = 0.0
         self.full = False
         self.counts: Counter[str] = Counter()
         self._random = random
-        self._refused = refused
+        self._server = server
 
     def next(self, step: Step, recipient: str | None = None) -> Fault | None:
         """Return the fault of this step, if fate wants one."""
@@ -112,7 +112,9 @@ class RandomScript(Script):
         self.counts[step] += 1
         recorded = step is Step.END and not isinstance(action, Reply)
         if isinstance(action, Reply) and action.text.startswith("5") and recipient is not None:
-            self._refused[recipient] += 1
+            self._server.refused[recipient] += 1
+        if step is Step.BODY and recipient is not None:
+            self._server.interrupted.add(recipient)
         return Fault(step=step, action=action, recorded=recorded and self._random.random() < 0.5)
 
 
@@ -156,6 +158,6 @@ def _servers(seed: int) -> list[MailServer]:
 
 
 def _misbehave(server: MailServer, random: Random) -> RandomScript:
-    script = RandomScript(random, server.refused)
+    script = RandomScript(random, server)
     server.peer.script = script
     return script

@@ -28,7 +28,7 @@ from .evidence import Doubt, Evidence, Expectation, Key, Row
 from .figures import Figures
 from .judge import count_doubles, judge
 from .leaks import Holdings, holdings
-from .servers import MailServer
+from .servers import MailServer, user_of
 from .workload import Job, entities
 
 NAMESPACE = "notifications-system"
@@ -253,10 +253,15 @@ class Stage:
             bodies=bodies,
             refused=Counter(
                 {
-                    (server.processor, address.partition("@")[0]): times
+                    (server.processor, user_of(address)): times
                     for server in servers
                     for address, times in server.refused.items()
                 }
+            ),
+            interrupted=frozenset(
+                (server.processor, user_of(address))
+                for server in servers
+                for address in server.interrupted
             ),
             strangers=strangers,
             violations=[text for server in servers for text in server.peer.ledger.violations],

@@ -344,7 +344,7 @@ class Session:
             await self._say("250 2.1.5 recipient ok")
 
     async def _data(self, rest: str) -> None:
-        if await self._faulted(Step.DATA):
+        if await self._faulted(Step.DATA, self._rcpt_to[0] if self._rcpt_to else None):
             return
         if not self._rcpt_to or rest:
             await self._refuse("data", "503 5.5.1 RCPT first", "DATA without recipients")
@@ -360,7 +360,7 @@ class Session:
         flaw = None
         while (line := await self._reader.readuntil(b"\n")) != b".\r\n":
             if not lines:
-                await self._faulted(Step.BODY)
+                await self._faulted(Step.BODY, self._rcpt_to[0])
             flaw = flaw or _flaw(line, eight_bit=self._parameters.get("BODY") == "8BITMIME")
             lines.append(line.removeprefix(b"."))
         return b"".join(lines), flaw
