@@ -25,9 +25,19 @@ LONGEST_TROUBLE = 4.0
 
 
 async def run(
-    installation: Installation, *, seed: int, rounds: int, troubles: Sequence[str] = tuple(TROUBLES)
+    installation: Installation, *, seed: int, rounds: int, longest: float = LONGEST_TROUBLE
 ) -> Figures:
-    """Make trouble so many times and judge what became of the work."""
+    """Make trouble so many times and judge what became of the work.
+
+    Parameters
+    ----------
+    installation
+        The chart in a cluster.
+    seed, rounds
+        Which troubles, and how many.
+    longest
+        Most seconds that one lasts.
+    """
     figures = Figures(campaign="api", seed=seed)
     random = Random(f"api {seed}")
     servers = [
@@ -37,16 +47,19 @@ async def run(
     ]
     async with stage(installation, servers, figures, impatient=True) as one:
         work = Workload(seed, namespace=one.namespace, processors=[*one.servers])
-        for name in _order(troubles, rounds, random):
+        for name in _order([*TROUBLES], rounds, random):
             await one.create(work.jobs(random.randint(1, 2)))
             async with TROUBLES[name](one, random):
                 jobs = work.jobs(random.randint(1, 2))
                 creating = asyncio.create_task(one.create(jobs))
-                await asyncio.sleep(random.uniform(0.5, LONGEST_TROUBLE))
+                editing = asyncio.create_task(one.edit_some(random))
+                await asyncio.sleep(random.uniform(0.5, longest))
             one.proxy.behave()
-            await creating
+            await asyncio.gather(creating, editing)
             one.check_alive()
             figures.instants[name] = figures.instants.get(name, 0) + 1
+        await one.finished(seconds=SETTLE_SECONDS)
+        figures.held = await one.redeliver_held()
         await one.finished(seconds=SETTLE_SECONDS)
         await one.look_for_leaks()
         await one.stop()

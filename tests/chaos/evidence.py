@@ -30,6 +30,8 @@ class Mail:
 
     Attributes
     ----------
+    edition
+        How often the Notification's payload had been edited when the mail was made.
     accepted
         Whether the server took responsibility for it.
     answered
@@ -39,6 +41,7 @@ class Mail:
     key: Key
     message_id: str
     moment: datetime
+    edition: int = 0
     accepted: bool = True
     answered: bool = True
 
@@ -77,6 +80,10 @@ class Evidence:
         Every delivery there must be: by the campaign's own reading of its catalog.
     holding
         Processors with ``onAmbiguous: Hold``.
+    editions
+        How often the payload of a Notification was edited; 0 if it is not there.
+    asked
+        Who was to get a mail again because a person asked for it, and when.
     refused
         How often a processor's mail server refused a recipient for good.
     interrupted
@@ -100,6 +107,8 @@ class Evidence:
     doubts: list[Doubt]
     rows: list[Row]
     bodies: list[dict[str, Any]]
+    editions: dict[str, int] = field(default_factory=dict)
+    asked: list[Doubt] = field(default_factory=list)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     interrupted: frozenset[tuple[str, str]] = frozenset()
     strangers: list[str] = field(default_factory=list)

@@ -21,7 +21,7 @@ class Figures:
     ambiguous
         Messages that came completely and whose answer was lost.
     held
-        Deliveries that ended as ``Unknown``.
+        Deliveries that ended as ``Unknown``; they are asked for again, and sent.
     instants
         At which instants the operator was killed, or which faults there were, and how often.
     """

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from .evidence import Evidence, Expectation, Key, Mail, Row
+from .evidence import Doubt, Evidence, Expectation, Key, Mail, Row
 
 _COUNTED = {
     "sent": ("Sent",),
@@ -42,7 +43,7 @@ def judge(evidence: Evidence) -> list[str]:
 
 def count_doubles(mails: Iterable[Mail]) -> int:
     """Return how many accepted mails were copies of earlier ones."""
-    counted = Counter(mail.key for mail in mails if mail.accepted)
+    counted = Counter((mail.key, mail.edition) for mail in mails if mail.accepted)
     return sum(times - 1 for times in counted.values())
 
 
@@ -58,7 +59,7 @@ def _nothing_is_lost(evidence: Evidence) -> Iterator[str]:
 
 
 def _states_agree_with_mails(evidence: Evidence) -> Iterator[str]:
-    mails = _by_key(evidence.mails)
+    mails = _newest(evidence)
     doubtful = {doubt.key for doubt in evidence.doubts}
     doubtful |= {mail.key for mail in evidence.mails if not mail.answered}
     for row in evidence.rows:
@@ -111,31 +112,29 @@ def _failures_agree_with_refusals(evidence: Evidence) -> Iterator[str]:
 
 
 def _doubles_only_in_doubt(evidence: Evidence) -> Iterator[str]:
-    doubts = defaultdict(list)
-    for doubt in evidence.doubts:
-        doubts[doubt.key].append(doubt.moment)
-    for key, mails in _by_key(evidence.mails).items():
-        accepted = [mail for mail in mails if mail.accepted]
-        if len(accepted) > 1 and key.processor in evidence.holding:
-            yield f"{_name(key)} has {len(accepted)} mails although its processor holds"
-        for first, second in pairwise(accepted):
+    doubts, asked = _moments(evidence.doubts), _moments(evidence.asked)
+    for (key, _), mails in _by_edition(evidence.mails).items():
+        for first, second in pairwise(mail for mail in mails if mail.accepted):
+            times = f"{first.moment:%T.%f} and {second.moment:%T.%f}"
+            if any(first.moment <= moment <= second.moment for moment in asked[key]):
+                continue
+            if key.processor in evidence.holding:
+                yield f"{_name(key)} has mails at {times} although its processor holds"
             killed = any(first.moment <= moment <= second.moment for moment in doubts[key])
             if first.answered and not killed:
-                yield (
-                    f"{_name(key)} was sent again without doubt: {first.moment:%T.%f} and "
-                    f"{second.moment:%T.%f}"
-                )
+                yield f"{_name(key)} was sent again without doubt: {times}"
 
 
 def _identities(evidence: Evidence) -> Iterator[str]:
-    keys: dict[str, Key] = {}
-    for key, mails in _by_key(evidence.mails).items():
+    keys: dict[str, tuple[Key, int]] = {}
+    for (key, edition), mails in _by_edition(evidence.mails).items():
         identities = {mail.message_id for mail in mails}
         if len(identities) > 1:
             yield f"{_name(key)} has {len(identities)} Message-IDs: {sorted(identities)}"
         for identity in identities:
-            if keys.setdefault(identity, key) != key:
-                yield f"{_name(key)} and {_name(keys[identity])} share the Message-ID {identity}"
+            other, its = keys.setdefault(identity, (key, edition))
+            if (other, its) != (key, edition):
+                yield f"{_name(key)} and {_name(other)} share the Message-ID {identity}"
 
 
 def _nothing_is_stuck(bodies: list[dict[str, Any]]) -> Iterator[str]:
@@ -177,10 +176,29 @@ def _verdict(name: str, status: dict[str, Any], states: Counter[str]) -> Iterato
         yield f"{name} says {status.get('summary')}, and has {summary}"
 
 
-def _by_key(mails: Iterable[Mail]) -> defaultdict[Key, list[Mail]]:
-    found: defaultdict[Key, list[Mail]] = defaultdict(list)
+def _by_edition(mails: Iterable[Mail]) -> defaultdict[tuple[Key, int], list[Mail]]:
+    """Return the mails of each delivery, in order; an edit makes another delivery."""
+    found: defaultdict[tuple[Key, int], list[Mail]] = defaultdict(list)
     for mail in sorted(mails, key=lambda mail: mail.moment):
-        found[mail.key].append(mail)
+        found[mail.key, mail.edition].append(mail)
+    return found
+
+
+def _newest(evidence: Evidence) -> defaultdict[Key, list[Mail]]:
+    """Return the mails that rows speak of: of the newest edition, since last asked for."""
+    asked = _moments(evidence.asked)
+    found: defaultdict[Key, list[Mail]] = defaultdict(list)
+    for (key, edition), mails in _by_edition(evidence.mails).items():
+        if edition == evidence.editions.get(key.notification, 0):
+            since = max(asked[key], default=None)
+            found[key] = [mail for mail in mails if since is None or mail.moment >= since]
+    return found
+
+
+def _moments(doubts: Iterable[Doubt]) -> defaultdict[Key, list[datetime]]:
+    found: defaultdict[Key, list[datetime]] = defaultdict(list)
+    for doubt in doubts:
+        found[doubt.key].append(doubt.moment)
     return found
 
 

@@ -38,12 +38,15 @@ async def run(installation: Installation, *, seed: int, kills: int) -> Figures:
         await one.create(work.jobs(4))
         for instant in _instants(kills, random):
             await one.create(work.jobs(random.randint(1, 3)))
+            await one.edit_some(random)
             reached = await _kill_at(one, instant, random)
             name = "random" if instant is None else instant.name
             name = name if reached else f"{name} (not reached)"
             figures.instants[name] = figures.instants.get(name, 0) + 1
             figures.kills += 1
             one.launch()
+        await one.finished(seconds=SETTLE_SECONDS)
+        figures.held = await one.redeliver_held()
         await one.finished(seconds=SETTLE_SECONDS)
         await one.look_for_leaks()
         await one.stop()

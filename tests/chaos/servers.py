@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tests.support.kubernetes import Object
-from tests.support.smtp import Message, SMTPPeer
+from tests.support.smtp import SMTPPeer
 
 from .evidence import Key, Mail
 
-_NAME = re.compile(r"\bn\d{4,}\b")
+_TITLE = re.compile(r"\b(?P<name>n\d{4,})(?: edition (?P<edition>\d+))?\b")
 
 SENDER = "chaos@example.com"
 
@@ -92,23 +92,18 @@ class MailServer:
         accepted = set(ledger.messages)
         unanswered = set(ledger.unanswered)
         for message in accepted | unanswered:
-            key = self._key(message)
-            if key is None:
+            title = _TITLE.search(str(message.parsed["Subject"]))
+            if title is None or len(message.rcpt_to) != 1:
                 unknown.append(f"{message.parsed['Subject']} to {message.rcpt_to}")
                 continue
             yield Mail(
-                key=key,
+                key=Key(self.processor, title["name"], user_of(message.rcpt_to[0])),
+                edition=int(title["edition"] or 0),
                 message_id=message.message_id,
                 moment=message.received,
                 accepted=message in accepted,
                 answered=message not in unanswered,
             )
-
-    def _key(self, message: Message) -> Key | None:
-        name = _NAME.search(str(message.parsed["Subject"]))
-        if name is None or len(message.rcpt_to) != 1:
-            return None
-        return Key(self.processor, name.group(), user_of(message.rcpt_to[0]))
 
 
 def user_of(address: str) -> str:

@@ -128,6 +128,7 @@ async def run(installation: Installation, *, seed: int, rounds: int) -> Figures:
         work = Workload(seed, namespace=one.namespace, processors=[*one.servers])
         for _ in range(rounds):
             await one.create(work.jobs(random.randint(1, 3)))
+            await one.edit_some(random)
             script = random.choice([*scripts.values()])
             script.share = random.choice([0, 0.02, 0.1, 0.3])
             script.full = random.random() < 0.2
@@ -135,6 +136,8 @@ async def run(installation: Installation, *, seed: int, rounds: int) -> Figures:
             one.check_alive()
         for script in scripts.values():
             script.share, script.full = 0.0, False
+        await one.finished(seconds=SETTLE_SECONDS)
+        figures.held = await one.redeliver_held()
         await one.finished(seconds=SETTLE_SECONDS)
         for script in scripts.values():
             for step, times in script.counts.items():

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 
 import aiohttp
@@ -39,6 +40,14 @@ SPARE_FILES = 8
 
 SPARE_TASKS = 6
 """Tasks that an operator at rest may have more than at its start: requests of ours, for example."""
+
+REDELIVER = "notifications.orchestrator.io/redeliver"
+
+EDIT_SHARE = 0.3
+"""How often `Stage.edit_some` edits something."""
+
+EDITED_OF = 6
+"""How many of the newest Notifications it chooses from."""
 
 API_SECONDS = 90.0
 """Longest absence of the API server that a campaign itself outlasts."""
@@ -80,7 +89,9 @@ class Stage:
     namespace: str
     figures: Figures
     jobs: dict[str, Job] = field(default_factory=dict)
+    editions: dict[str, int] = field(default_factory=dict)
     doubts: list[Doubt] = field(default_factory=list)
+    asked: list[Doubt] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
@@ -100,13 +111,41 @@ class Stage:
             self.jobs[job.name] = job
             await self._persist(partial(self.kubernetes.create, job.manifest))
 
+    async def edit(self, name: str) -> None:
+        """Edit the payload of a Notification: everybody gets it anew, as an update."""
+        edition = self.editions.get(name, 0) + 1
+        self.editions[name] = edition
+        patch = {"spec": {"payload": {"title": f"{name} edition {edition}"}}}
+        await self._patch(name, patch)
+
+    async def edit_some(self, random: Random) -> None:
+        """Edit now and then one of the newest Notifications, which may be under way."""
+        if random.random() < EDIT_SHARE:
+            await self.edit(random.choice([*self.jobs][-EDITED_OF:]))
+
+    async def redeliver_held(self) -> int:
+        """Ask for everything again that is held, as a person does; return how much it was."""
+        for body in await self._bodies():
+            held = [row.key for row in rows_of(body) if row.state == "Unknown"]
+            if held:
+                moment = datetime.now(UTC)
+                self.asked.extend(Doubt(key=key, moment=moment) for key in held)
+                annotation = {REDELIVER: moment.isoformat()}
+                name = body["metadata"]["name"]
+                await self._patch(name, {"metadata": {"annotations": annotation}})
+        return len(self.asked)
+
+    async def _patch(self, name: str, patch: Object) -> None:
+        change = partial(self.kubernetes.patch, "Notification", name, self.namespace, patch)
+        await self._persist(change)
+
     async def finished(self, *, seconds: float) -> bool:
         """Wait until every Notification is complete; False if some are not in time."""
         end = time.monotonic() + seconds
         while True:
             self.check_alive()
             bodies = await self._persist(self._bodies)
-            found = {body["metadata"]["name"] for body in bodies or () if complete(body)}
+            found = {body["metadata"]["name"] for body in bodies or () if _settled(body)}
             if found == self.jobs.keys():
                 return True
             if time.monotonic() > end:
@@ -232,7 +271,6 @@ class Stage:
         figures.mails = sum(mail.accepted for mail in evidence.mails)
         figures.doubles = count_doubles(evidence.mails)
         figures.ambiguous = sum(not mail.answered for mail in evidence.mails)
-        figures.held = sum(row.state == "Unknown" for row in evidence.rows)
         figures.failed = sum(row.state == "Failed" for row in evidence.rows)
         return figures
 
@@ -248,7 +286,9 @@ class Stage:
             expected=expected,
             holding=frozenset(server.processor for server in servers if server.hold),
             mails=mails,
+            editions=self.editions,
             doubts=self.doubts,
+            asked=self.asked,
             rows=[row for body in bodies for row in rows_of(body)],
             bodies=bodies,
             refused=Counter(
@@ -350,6 +390,12 @@ async def stage(
                 await kubernetes.delete("NotificationProcessor", server.processor, NAMESPACE)
                 if server.secret is not None:
                     await kubernetes.delete("Secret", server.secret, NAMESPACE)
+
+
+def _settled(body: Object) -> bool:
+    """Whether a Notification is complete, and nothing was asked for that is not handled."""
+    asked = body["metadata"].get("annotations", {}).get(REDELIVER)
+    return complete(body) and asked in (None, body["status"].get("lastRedeliver"))
 
 
 def _fetch(url: str) -> str:
