@@ -35,6 +35,10 @@ from .workload import Job, entities
 NAMESPACE = "notifications-system"
 """Where the operator and its processors live."""
 
+REST_SECONDS = 60.0
+"""Seconds in which an operator without work comes to rest: unused connections to the API server
+are closed after 15 to 30 s."""
+
 SPARE_FILES = 8
 """Open files that an operator at rest may have more than at its start: kept API connections."""
 
@@ -220,13 +224,12 @@ class Stage:
     async def look_for_leaks(self) -> None:
         """Compare what the operator holds with what it held before there was work."""
         assert self.installation.process is not None and self.baseline is not None
-        problems: list[str] = []
-        for _ in range(100):
-            problems = await self._leaks(self.installation.process.pid, self.baseline)
-            if not problems:
+        end = time.monotonic() + REST_SECONDS
+        while problems := await self._leaks(self.installation.process.pid, self.baseline):
+            if time.monotonic() > end:
+                self.leaks.extend(problems)
                 return
             await asyncio.sleep(0.2)
-        self.leaks.extend(problems)
 
     async def _leaks(self, pid: int, baseline: Holdings) -> list[str]:
         now = await asyncio.to_thread(holdings, pid)
