@@ -68,6 +68,7 @@ class Row:
     state: str
     reason: str | None
     attempts: int
+    holder: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

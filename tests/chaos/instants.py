@@ -7,6 +7,7 @@ a function like those below and put it into `INSTANTS`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -16,6 +17,9 @@ from tests.support.proxy import Fault, Hold, Withhold, Write
 from tests.support.smtp import Hang, Step
 
 from .stage import Stage
+
+RANDOM_SECONDS = 3.0
+"""Within so many seconds of its start the operator is killed at random."""
 
 _ENDED = {"Sent", "Failed", "Retrying", "Unknown"}
 
@@ -30,10 +34,13 @@ class Instant:
     ----------
     arm
         Sets the trap; it calls what it is given when the instant is reached.
+    graceful
+        Ask the operator to stop (SIGTERM) instead of killing it; then nothing may be in doubt.
     """
 
     name: str
     arm: Callable[[Stage, Random, Strike], None]
+    graceful: bool = False
 
 
 def is_status_patch(write: Write) -> bool:
@@ -85,6 +92,10 @@ def _at_mail_server(step: Step, action: Hang | str) -> Callable[..., None]:
     return arm
 
 
+def _at_random(stage: Stage, random: Random, strike: Strike) -> None:
+    asyncio.get_running_loop().call_later(random.uniform(0, RANDOM_SECONDS), strike)
+
+
 INSTANTS: Final = (
     Instant(name="before claim", arm=_on_write(is_claim, stored=False)),
     Instant(name="after claim", arm=_on_write(is_claim, stored=True)),
@@ -94,5 +105,7 @@ INSTANTS: Final = (
     Instant(name="after 250", arm=_at_mail_server(Step.END, "250 2.0.0 queued")),
     Instant(name="before record", arm=_on_write(is_record, stored=False)),
     Instant(name="after record", arm=_on_write(is_record, stored=True)),
+    *[Instant(name="random", arm=_at_random)] * 2,
+    Instant(name="SIGTERM", arm=_at_random, graceful=True),
 )
-"""All chosen instants."""
+"""All instants, each as often as it shall come."""

@@ -17,9 +17,6 @@ from .workload import Workload
 REACH_SECONDS = 20.0
 """Longest wait for a chosen instant; then the operator is killed where it is."""
 
-RANDOM_SECONDS = 3.0
-"""Within so many seconds of its start the operator is killed at random."""
-
 SETTLE_SECONDS = 90.0
 """Within so many seconds after the last kill everything must be complete."""
 
@@ -40,10 +37,9 @@ async def run(installation: Installation, *, seed: int, kills: int) -> Figures:
             await one.create(work.jobs(random.randint(1, 3)))
             await one.edit_some(random)
             reached = await _kill_at(one, instant, random)
-            name = "random" if instant is None else instant.name
-            name = name if reached else f"{name} (not reached)"
+            name = instant.name if reached else f"{instant.name} (not reached)"
             figures.instants[name] = figures.instants.get(name, 0) + 1
-            figures.kills += 1
+            figures.kills += not instant.graceful
             one.launch()
         await one.finished(seconds=SETTLE_SECONDS)
         figures.held = await one.redeliver_held()
@@ -53,31 +49,29 @@ async def run(installation: Installation, *, seed: int, kills: int) -> Figures:
         return await one.judge()
 
 
-def _instants(kills: int, random: Random) -> list[Instant | None]:
-    """Return so many instants, each as often as the others; None is one at random."""
-    rounds = -(-kills // (len(INSTANTS) + 2))
-    instants = [*INSTANTS, None, None] * rounds
-    random.shuffle(instants)
-    return instants[:kills]
+def _instants(kills: int, random: Random) -> list[Instant]:
+    """Return instants with so many kills, each as often as the others."""
+    order: list[Instant] = []
+    while sum(not instant.graceful for instant in order) < kills:
+        order += random.sample(INSTANTS, len(INSTANTS))
+    while sum(not instant.graceful for instant in order) > kills:
+        order.pop()
+    return order
 
 
-async def _kill_at(one: Stage, instant: Instant | None, random: Random) -> bool:
+async def _kill_at(one: Stage, instant: Instant, random: Random) -> bool:
     """Kill the operator at an instant; False if it was not reached in time."""
     reached = asyncio.Event()
 
     def strike() -> None:
-        one.strike()
+        one.strike(graceful=instant.graceful)
         reached.set()
 
-    if instant is None:
-        await asyncio.sleep(random.uniform(0, RANDOM_SECONDS))
-        strike()
-    else:
-        instant.arm(one, random, strike)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(REACH_SECONDS):
-                await reached.wait()
+    instant.arm(one, random, strike)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(REACH_SECONDS):
+            await reached.wait()
     for server in one.servers.values():
         server.peer.script.clear()
-    await one.after_kill()
+    await one.after_strike(graceful=instant.graceful)
     return reached.is_set()

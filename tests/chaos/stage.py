@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
+import subprocess
 import sys
 import time
 import urllib.request
@@ -96,6 +98,7 @@ class Stage:
     editions: dict[str, int] = field(default_factory=dict)
     doubts: list[Doubt] = field(default_factory=list)
     asked: list[Doubt] = field(default_factory=list)
+    claims: set[tuple[Key, str | None]] = field(default_factory=set)
     crashes: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
@@ -181,25 +184,38 @@ class Stage:
         """Start the operator behind the proxy; it need not be ready."""
         self.installation.launch(self.environment)
 
-    def strike(self) -> None:
-        """SIGKILL the operator, now; `after_kill` does the rest."""
-        if self.installation.process is not None:
-            self.installation.process.kill()
+    def strike(self, *, graceful: bool = False) -> None:
+        """Kill the operator, or ask it to stop, now; `after_strike` does the rest."""
+        process = self.installation.process
+        if process is not None:
+            process.send_signal(signal.SIGTERM if graceful else signal.SIGKILL)
 
-    async def after_kill(self) -> None:
-        """Wait until nothing of the killed operator can arrive any more; note what is in doubt."""
-        self.strike()
-        await asyncio.to_thread(self.installation.kill)
+    async def after_strike(self, *, graceful: bool) -> None:
+        """Wait until nothing of the operator can arrive any more; note what is in doubt."""
+        if graceful:
+            await self.stop(begun=False)
+        else:
+            await asyncio.to_thread(self.installation.kill)
         self.proxy.behave()
         await self.proxy.idle()
         for server in self.servers.values():
             await server.peer.wait_for_open_connections(0)
-        moment = datetime.now(UTC)
-        for body in await self._bodies():
-            for row in rows_of(body):
-                if row.state == "Claimed":
-                    self.doubts.append(Doubt(key=row.key, moment=moment))
-                    self.figures.in_doubt += 1
+        doubts = self._new_doubts(await self._bodies(), datetime.now(UTC))
+        if graceful:
+            self.crashes.extend(f"SIGTERM left a claim: {doubt.key}" for doubt in doubts)
+        self.doubts.extend(doubts)
+        self.figures.in_doubt += len(doubts)
+
+    def _new_doubts(self, bodies: list[Object], moment: datetime) -> list[Doubt]:
+        """Return the claims that were not there when the operator was killed before."""
+        claims = {
+            (row.key, row.holder)
+            for body in bodies
+            for row in rows_of(body)
+            if row.state == "Claimed"
+        }
+        new, self.claims = claims - self.claims, claims
+        return [Doubt(key=key, moment=moment) for key, _ in new]
 
     def check_alive(self) -> None:
         """Note it if the operator has ended, and start it again as a kubelet would."""
@@ -254,13 +270,22 @@ class Stage:
             checks[f"{gauge} {value:.0f}"] = value > 0
         return [text for text, broken in checks.items() if broken]
 
-    async def stop(self) -> None:
-        """Stop the operator as the kubelet does; whatever is open then is a leak."""
-        status = await asyncio.to_thread(self.installation.stop)
-        if status != 0:
-            self.crashes.append(f"exit status {status} after SIGTERM")
-        for server in self.servers.values():
-            await server.peer.wait_for_open_connections(0)
+    async def stop(self, *, begun: bool = True) -> None:
+        """Stop the operator as the kubelet does.
+
+        Parameters
+        ----------
+        begun
+            Whether it certainly runs by now; if not, it may not know yet how to stop in order.
+        """
+        try:
+            status = await asyncio.to_thread(self.installation.stop)
+        except subprocess.TimeoutExpired:
+            self.crashes.append(f"not at SIGTERM: {self.installation.tail()}")
+            await asyncio.to_thread(self.installation.kill)
+            return
+        if status != 0 and (begun or status != -signal.SIGTERM):
+            self.crashes.append(f"exit status {status} at SIGTERM: {self.installation.tail()}")
 
     # The judgement
 
@@ -323,6 +348,7 @@ def rows_of(body: Object) -> list[Row]:
             state=row["state"],
             reason=row.get("reason"),
             attempts=row.get("attempts", 0),
+            holder=row.get("holder"),
         )
         for row in body["status"].get("deliveries", [])
     ]

@@ -25,6 +25,7 @@ NAMES = {
     "notifications_oldest_unfinished_seconds": set(),
     "notifications_processor_waiting": {"processor"},
     "notifications_processor_ready": {"processor"},
+    "notifications_tasks": set(),
 }
 
 
