@@ -35,6 +35,7 @@ def judge(evidence: Evidence) -> list[str]:
         *_states_agree_with_mails(evidence),
         *_failures_agree_with_refusals(evidence),
         *_doubles_only_in_doubt(evidence),
+        *_holding_waits(evidence),
         *_identities(evidence),
         *_nothing_is_stuck(evidence.bodies),
         *_summaries(evidence),
@@ -123,6 +124,26 @@ def _doubles_only_in_doubt(evidence: Evidence) -> Iterator[str]:
             killed = any(first.moment <= moment <= second.moment for moment in doubts[key])
             if first.answered and not killed:
                 yield f"{_name(key)} was sent again without doubt: {times}"
+
+
+def _holding_waits(evidence: Evidence) -> Iterator[str]:
+    """A claim in doubt is not acted upon if its processor holds, whether or not it was sent.
+
+    After an edit the delivery is another one, so only Notifications that were not edited tell.
+    """
+    asked = _moments(evidence.asked)
+    doubts = {
+        doubt.key: doubt.moment
+        for doubt in evidence.doubts
+        if doubt.key.processor in evidence.holding
+        and not evidence.editions.get(doubt.key.notification, 0)
+    }
+    for mail in evidence.mails:
+        doubted = doubts.get(mail.key)
+        if doubted is None or mail.moment < doubted:
+            continue
+        if not any(doubted <= moment <= mail.moment for moment in asked[mail.key]):
+            yield f"{_name(mail.key)} was sent at {mail.moment:%T.%f} although it was in doubt"
 
 
 def _identities(evidence: Evidence) -> Iterator[str]:

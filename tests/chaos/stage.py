@@ -115,8 +115,8 @@ class Stage:
     async def create(self, jobs: Sequence[Job]) -> None:
         """Create Notifications, however long the API server is away."""
         for job in jobs:
-            self.jobs[job.name] = job
             await self._persist(partial(self.kubernetes.create, job.manifest))
+            self.jobs[job.name] = job
 
     async def edit(self, name: str) -> None:
         """Edit the payload of a Notification: everybody gets it anew, as an update."""
@@ -127,7 +127,7 @@ class Stage:
 
     async def edit_some(self, random: Random) -> None:
         """Edit now and then one of the newest Notifications, which may be under way."""
-        if random.random() < EDIT_SHARE:
+        if self.jobs and random.random() < EDIT_SHARE:
             await self.edit(random.choice([*self.jobs][-EDITED_OF:]))
 
     async def redeliver_held(self) -> int:

@@ -134,6 +134,8 @@ class APIProxy:
     ----------
     judge, judge_read
         Asked about every write, and about every other request.
+    requests
+        How many requests came.
     writes
         Every write that came, in order.
     watches
@@ -147,6 +149,7 @@ class APIProxy:
         self.judge: Judge = lambda write: None
         self.judge_read: ReadJudge = lambda read: None
         self.writes: list[Write] = []
+        self.requests = 0
         self.watches: set[WatchStream] = set()
         self._forwarding = 0
         self._idle = asyncio.Event()
@@ -192,6 +195,7 @@ class APIProxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         data = await request.read()
+        self.requests += 1
         fault: Fault
         if request.method in ("GET", "HEAD"):
             fault = self.judge_read(Read(path=request.path, query=request.query))

@@ -245,3 +245,14 @@ def test_a_second_mail_that_was_asked_for() -> None:
     late = [Doubt(key=ADA, moment=at(10))]
     made = evidence([row(ADA)], mails, asked=late, holding=holding)
     assert "although its processor holds" in broken(made)
+
+
+def test_a_claim_in_doubt_that_was_sent_although_its_processor_holds() -> None:
+    changes: dict[str, Any] = {
+        "holding": frozenset({"email"}),
+        "doubts": [Doubt(key=ADA, moment=at(5))],
+    }
+    assert "although it was in doubt" in broken(evidence([row(ADA)], [mail(ADA, 9)], **changes))
+    assert judge(evidence([row(ADA)], [mail(ADA, 4)], **changes)) == []
+    changes["asked"] = [Doubt(key=ADA, moment=at(7))]
+    assert judge(evidence([row(ADA)], [mail(ADA, 9)], **changes)) == []
