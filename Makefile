@@ -15,8 +15,13 @@ NAME ?= demo
 BENCH ?=
 MINUTES ?= 20
 
+# Of the campaigns: the first seed, how many, and how many kills in all.
+SEED ?= 1
+SEEDS ?= 10
+KILLS ?= 200
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down demo-mails test lint tools unit e2e bench soak format sync image clean
+.PHONY: help setup demo demo-down demo-mails test lint tools unit e2e chaos bench soak format sync image clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -57,7 +62,10 @@ unit: tools  ## Unit and integration tests
 
 e2e: tools  ## Tests on real clusters
 	@mkdir -p $(REPORTS)
-	$(PYTHON) -m pytest tests/e2e -n 2 --dist loadfile --junitxml=$(REPORTS)/e2e.xml
+	$(PYTHON) -m pytest tests/e2e tests/chaos -n 2 --dist loadfile --junitxml=$(REPORTS)/e2e.xml
+
+chaos: tools  ## Campaigns against the operator: SEED=1 SEEDS=10 KILLS=200
+	@$(PYTHON) -m tests.chaos --seed $(SEED) --seeds $(SEEDS) --kills $$((($(KILLS) + $(SEEDS) - 1) / $(SEEDS)))
 
 # Each figure beside its peer; BENCH chooses some and their sizes: BENCH="broadcast --broadcast 1000".
 bench: tools  ## Measure the operator beside its peers (docs/performance.md)

@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ import yaml
 from hack.cluster import Cluster, tools
 
 from .helm import CHART, Helm
+
+_ROOT = Path(__file__).parents[2]
 
 AddProcessor = Callable[..., Awaitable[str]]
 """Creates a processor and returns its name; the fixture `add_processor`."""
@@ -71,6 +73,8 @@ class Installation:
     """Name of the pod that the process believes to run in; its UID is made from it."""
     settings: dict[str, str] = field(default_factory=dict)
     """Settings that differ from the chart's, by variable."""
+    command: Sequence[str] | None = None
+    """What is started; by default the installed ``notifications-operator run``."""
 
     @property
     def helm(self) -> Helm:
@@ -123,9 +127,11 @@ class Installation:
     def launch(self, environment: dict[str, str]) -> None:
         """Start the process."""
         program = Path(sys.executable).with_name("notifications-operator")
+        command = self.command or (str(program), "run")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(program), "run"],
+                command,
+                cwd=_ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -2,27 +2,84 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import logging
 import os
+import time
 from typing import Any
 
 import kopf
 
+logger = logging.getLogger(__name__)
+
+PAUSES = (0.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds before each login after another; the first two are the start and a token's rotation."""
+
+CALM_SECONDS = 60.0
+"""After so many seconds without a login the pauses begin anew."""
+
+
+class Login:
+    """Gives kopf the credentials that there are, as often as it asks.
+
+    kopf asks again when the API server answers 401, never takes credentials that it has seen
+    refused, and ends when it is given no others. But a 401 need not mean that a token is bad: an
+    API server says so too while it cannot look up the ServiceAccount. So every login differs from
+    those before in its priority, which matters only between several.
+    """
+
+    def __init__(self) -> None:
+        self._logins = 0
+        self._tries = 0
+        self._last = 0.0
+
+    async def __call__(self, **kwargs: Any) -> kopf.ConnectionInfo:
+        """Return the credentials, after a pause if they were refused just now."""
+        pause = self._next_pause(time.monotonic())
+        if pause:
+            logger.warning("the API server refuses the credentials; trying again in %g s", pause)
+            await asyncio.sleep(pause)
+        self._last = time.monotonic()
+        self._logins += 1
+        return dataclasses.replace(_credentials(**kwargs), priority=self._logins)
+
+    def _next_pause(self, now: float) -> float:
+        if now - self._last > CALM_SECONDS:
+            self._tries = 0
+        pause = PAUSES[min(self._tries, len(PAUSES) - 1)]
+        self._tries += 1
+        return pause
+
 
 def add_login(registry: kopf.OperatorRegistry) -> None:
-    """Use ``$KUBECONFIG`` if it is set, else the pod's service account.
+    """Use ``$KUBECONFIG`` if it is set, else the pod's service account."""
+    login = Login()
+
+    @kopf.on.login(registry=registry)
+    async def credentials(**kwargs: Any) -> kopf.ConnectionInfo:
+        return await login(**kwargs)
+
+
+def _credentials(**kwargs: Any) -> kopf.ConnectionInfo:
+    """Read the credentials.
 
     The API server's address is taken from the pod's environment, as all clients do: kopf's own
     way needs the cluster's DNS to work.
-    """
 
-    @kopf.on.login(registry=registry)
-    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        if os.environ.get("KUBECONFIG"):
-            return kopf.login_with_kubeconfig(**kwargs)
+    Raises
+    ------
+    kopf.TemporaryError
+        If there are none just now.
+    """
+    if os.environ.get("KUBECONFIG"):
+        account = kopf.login_with_kubeconfig(**kwargs)
+    else:
         account = kopf.login_with_service_account(**kwargs)
-        host, port = (os.environ.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
-        if account is None or not host or not port:
-            return account
-        address = f"[{host}]" if ":" in host else host
-        return dataclasses.replace(account, server=f"https://{address}:{port}")
+    if account is None:
+        raise kopf.TemporaryError("there are no credentials for the API server", delay=5)
+    host, port = (os.environ.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
+    if os.environ.get("KUBECONFIG") or not host or not port:
+        return account
+    address = f"[{host}]" if ":" in host else host
+    return dataclasses.replace(account, server=f"https://{address}:{port}")

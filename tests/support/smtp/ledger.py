@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Message:
     """One accepted message, with the envelope and the session that brought it."""
 
@@ -77,6 +77,9 @@ class Ledger:
     ----------
     messages
         What was accepted, in order.
+    unanswered
+        Messages that came completely and whose client heard neither yes nor no; some of them are
+        among those accepted.
     refused
         How many commands were refused, by step.
     violations
@@ -93,6 +96,7 @@ class Ledger:
 
     def __init__(self, file: Path | None = None) -> None:
         self.messages: list[Message] = []
+        self.unanswered: list[Message] = []
         self.refused: Counter[str] = Counter()
         self.violations: list[str] = []
         self.clear_credentials = 0

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -75,6 +76,7 @@ class SMTPPeer:
         times: int | None = 1,
         recipient: str | None = None,
         recorded: bool = False,
+        reached: Callable[[], None] | None = None,
     ) -> None:
         """Let something go wrong.
 
@@ -91,10 +93,19 @@ class SMTPPeer:
         recorded
             With `Step.END`: the message is accepted into the ledger before the client learns
             otherwise, or nothing.
+        reached
+            Called when it happens: after a reply was sent, and before anything else.
         """
         act = Reply(action) if isinstance(action, str) else action
         self.script.add(
-            Fault(step=step, action=act, times=times, recipient=recipient, recorded=recorded)
+            Fault(
+                step=step,
+                action=act,
+                times=times,
+                recipient=recipient,
+                recorded=recorded,
+                reached=reached,
+            )
         )
 
     @property

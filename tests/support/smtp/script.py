@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -77,13 +78,17 @@ Action = Reply | Raw | Drop | Reset | Hang | Pause
 
 @dataclass(kw_only=True)
 class Fault:
-    """One fault that is due, so many times (``None``: always)."""
+    """One fault that is due, so many times (``None``: always).
+
+    `reached` is called when it happens: after a reply was sent, and before anything else.
+    """
 
     step: Step
     action: Action
-    times: int | None
-    recipient: str | None
-    recorded: bool
+    times: int | None = 1
+    recipient: str | None = None
+    recorded: bool = False
+    reached: Callable[[], None] | None = None
 
     def fits(self, step: Step, recipient: str | None) -> bool:
         return self.step is step and self.recipient in (None, recipient) and self.times != 0

@@ -153,12 +153,16 @@ class Session:
     async def _happen(self, step: Step, fault: Fault) -> None:
         if not (isinstance(fault.action, Reply) and fault.action.text.startswith("2")):
             self._ledger.refused[step] += 1
-        await self._act(fault.action)
+        reached = fault.reached or (lambda: None)
+        if not isinstance(fault.action, Reply):
+            reached()
+        await self._act(fault.action, said=reached)
 
-    async def _act(self, action: Action) -> None:
+    async def _act(self, action: Action, *, said: Callable[[], None]) -> None:
         match action:
             case Reply(text=text, close=close):
                 await self._say(text)
+                said()
                 if close or text.startswith("421"):
                     raise Gone
             case Raw(data=data, hang=hang):
@@ -343,7 +347,7 @@ class Session:
             await self._say("250 2.1.5 recipient ok")
 
     async def _data(self, rest: str) -> None:
-        if await self._faulted(Step.DATA):
+        if await self._faulted(Step.DATA, self._rcpt_to[0] if self._rcpt_to else None):
             return
         if not self._rcpt_to or rest:
             await self._refuse("data", "503 5.5.1 RCPT first", "DATA without recipients")
@@ -359,7 +363,7 @@ class Session:
         flaw = None
         while (line := await self._reader.readuntil(b"\n")) != b".\r\n":
             if not lines:
-                await self._faulted(Step.BODY)
+                await self._faulted(Step.BODY, self._rcpt_to[0])
             flaw = flaw or _flaw(line, eight_bit=self._parameters.get("BODY") == "8BITMIME")
             lines.append(line.removeprefix(b"."))
         return b"".join(lines), flaw
@@ -388,6 +392,8 @@ class Session:
         if fault is not None:
             if fault.recorded:
                 await self._ledger.accept(message)
+            if not isinstance(fault.action, Reply):
+                self._ledger.unanswered.append(message)
             await self._happen(Step.END, fault)
         elif self._peer.max_size is not None and len(raw) > self._peer.max_size:
             await self._refuse("end", "552 5.3.4 message too big")

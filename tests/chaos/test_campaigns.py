@@ -1,0 +1,46 @@
+"""Each campaign in short; `make chaos` runs them at length."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.installation import Installation
+
+from . import api_faults, kill, smtp_faults
+from .stage import installed
+
+pytestmark = pytest.mark.cluster
+
+SEED = 1
+
+
+@pytest.fixture(scope="module")
+def installation(
+    worker_id: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    """The chart in a cluster of this module's own."""
+    directory = tmp_path_factory.mktemp("chaos")
+    with installed(f"chaos-{worker_id}-{os.getpid()}", directory) as installation:
+        yield installation
+
+
+async def test_killed_at_every_instant(installation: Installation) -> None:
+    figures = await kill.run(installation, seed=SEED, kills=10)
+    assert figures.broken == []
+    assert figures.kills == 10
+    assert figures.in_doubt > 0, "no kill hit anything"
+
+
+async def test_every_trouble_of_the_api_server(installation: Installation) -> None:
+    figures = await api_faults.run(installation, seed=SEED, rounds=15, longest=2.0)
+    assert figures.broken == []
+    assert figures.doubles == 0
+
+
+async def test_mail_servers_at_their_worst(installation: Installation) -> None:
+    figures = await smtp_faults.run(installation, seed=SEED, rounds=8)
+    assert figures.broken == []
+    assert figures.ambiguous > 0, "no answer was lost"
