@@ -8,6 +8,7 @@ import secrets
 import signal
 from collections.abc import Callable, Mapping
 from importlib import metadata
+from itertools import chain, repeat
 
 import kopf
 
@@ -28,6 +29,9 @@ from .telemetry import metrics
 from .telemetry.server import TelemetryServer
 
 logger = logging.getLogger(__name__)
+
+WATCH_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds before watches that ended are started anew, the first time, the second and so on."""
 
 REACH_SECONDS = 2.0
 """Seconds between tries to reach the API server at start."""
@@ -99,28 +103,47 @@ class Application:
         await self._reach()
         for body in await self._client.list_processors(self._namespace):
             self._engine.offer_processor(body)
-        watches = await kopf.spawn_tasks(
-            registry=make_registry(self._engine, self._watch),
-            settings=make_settings(),
-            clusterwide=True,
-        )
-        # kopf has just taken the signals; stopping begins with draining the engine.
-        self._handle_signals()
         own = [
+            asyncio.create_task(self._keep_watching(), name="watches"),
             asyncio.create_task(self._definitions.run(), name="definitions"),
             asyncio.create_task(self._catalog.run(), name="catalog"),
             asyncio.create_task(self._watch.run(), name="watch check"),
             asyncio.create_task(self._elector.run(), name="leader election"),
         ]
         try:
-            done, _ = await asyncio.wait([*watches, *own], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(own, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-            raise RuntimeError("a watch has ended")
+            raise RuntimeError("what must not end has ended")
         finally:
-            for task in [*watches, *own]:
+            for task in own:
                 task.cancel()
-            await asyncio.gather(*watches, *own, return_exceptions=True)
+            await asyncio.gather(*own, return_exceptions=True)
+
+    async def _keep_watching(self) -> None:
+        """Run kopf's watches, and start them anew when they end.
+
+        They do so at answers that kopf does not expect, such as 404 or 410 to a list (tried with
+        1.45.2). Ending the process for it would put everything under way in doubt.
+        """
+        for pause in chain(WATCH_PAUSES, repeat(WATCH_PAUSES[-1])):
+            watches = await kopf.spawn_tasks(
+                registry=make_registry(self._engine, self._watch),
+                settings=make_settings(),
+                clusterwide=True,
+            )
+            # kopf has just taken the signals; stopping begins with draining the engine.
+            self._handle_signals()
+            try:
+                done, _ = await asyncio.wait(watches, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    error = None if task.cancelled() else task.exception()
+                    logger.error("a watch has ended: %s", error, extra={"watch": task.get_name()})
+            finally:
+                for task in watches:
+                    task.cancel()
+                await asyncio.gather(*watches, return_exceptions=True)
+            await asyncio.sleep(pause)
 
     async def _reach(self) -> None:
         """Wait until the API server answers."""

@@ -43,26 +43,45 @@ class Instant:
     graceful: bool = False
 
 
-def is_status_patch(write: Write) -> bool:
-    """Whether a write is the ledger's."""
-    return write.method == "PATCH" and write.path.endswith("/status") and "status" in write.body
+def is_slice(write: Write) -> bool:
+    """Whether a write is of a part of a large ledger."""
+    return "/notificationdeliveryslices" in write.path
+
+
+def is_ledger_patch(write: Write) -> bool:
+    """Whether a write changes a ledger."""
+    of_status = write.path.endswith("/status") and "status" in write.body
+    return write.method == "PATCH" and (of_status or is_slice(write))
+
+
+def is_slice_creation(write: Write) -> bool:
+    """Whether a write begins a large ledger, or adds to one."""
+    return write.method == "POST" and is_slice(write)
+
+
+def is_commit(write: Write) -> bool:
+    """Whether a write makes slices count."""
+    ledger = write.body.get("status", {}).get("ledger") or {}
+    return is_ledger_patch(write) and "slices" in ledger
 
 
 def is_claim(write: Write) -> bool:
     """Whether a write claims deliveries (and perhaps records others)."""
-    return is_status_patch(write) and "Claimed" in write.row_states
+    return is_ledger_patch(write) and "Claimed" in write.row_states
 
 
 def is_record(write: Write) -> bool:
     """Whether a write records what became of deliveries (and perhaps claims others)."""
-    return is_status_patch(write) and not _ENDED.isdisjoint(write.row_states)
+    return is_ledger_patch(write) and not _ENDED.isdisjoint(write.row_states)
 
 
-def _on_write(fits: Callable[[Write], bool], *, stored: bool) -> Callable[..., None]:
+def _on_write(
+    fits: Callable[[Write], bool], *, stored: bool, most_skipped: int = 2
+) -> Callable[..., None]:
     """Make a trap for a write: kept from the API server, or stored and its answer withheld."""
 
     def arm(stage: Stage, random: Random, strike: Strike) -> None:
-        skipped = random.randint(0, 2)
+        skipped = random.randint(0, most_skipped)
 
         def judge(write: Write) -> Fault:
             nonlocal skipped
@@ -105,6 +124,20 @@ INSTANTS: Final = (
     Instant(name="after 250", arm=_at_mail_server(Step.END, "250 2.0.0 queued")),
     Instant(name="before record", arm=_on_write(is_record, stored=False)),
     Instant(name="after record", arm=_on_write(is_record, stored=True)),
+    Instant(
+        name="before a slice is created",
+        arm=_on_write(is_slice_creation, stored=False, most_skipped=0),
+    ),
+    Instant(
+        name="after a slice is created",
+        arm=_on_write(is_slice_creation, stored=True, most_skipped=0),
+    ),
+    Instant(
+        name="before slices are committed", arm=_on_write(is_commit, stored=False, most_skipped=0)
+    ),
+    Instant(
+        name="after slices are committed", arm=_on_write(is_commit, stored=True, most_skipped=0)
+    ),
     *[Instant(name="random", arm=_at_random)] * 2,
     Instant(name="SIGTERM", arm=_at_random, graceful=True),
 )

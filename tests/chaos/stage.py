@@ -25,7 +25,7 @@ import aiohttp
 from hack.cluster import Cluster, Source, up
 from tests.support.installation import Installation
 from tests.support.kubernetes import APIError, Kubernetes, Object, complete, condition_is
-from tests.support.proxy import APIProxy
+from tests.support.proxy import SLICE_STATES, APIProxy
 
 from .evidence import Doubt, Evidence, Expectation, Key, Row
 from .figures import Figures
@@ -48,6 +48,7 @@ SPARE_TASKS = 6
 """Tasks that an operator at rest may have more than at its start: requests of ours, for example."""
 
 REDELIVER = "notifications.orchestrator.io/redeliver"
+UID_LABEL = "notifications.orchestrator.io/notification-uid"
 
 EDIT_SHARE = 0.3
 """How often `Stage.edit_some` edits something."""
@@ -160,7 +161,16 @@ class Stage:
             await asyncio.sleep(0.3)
 
     async def _bodies(self) -> list[Object]:
-        return await self.kubernetes.list("Notification", self.namespace)
+        """Return all Notifications, each with its ``slices``."""
+        bodies = await self.kubernetes.list("Notification", self.namespace)
+        slices = await self.kubernetes.list("NotificationDeliverySlice", self.namespace)
+        for body in bodies:
+            body["slices"] = [
+                item
+                for item in slices
+                if item["metadata"]["labels"][UID_LABEL] == body["metadata"]["uid"]
+            ]
+        return bodies
 
     async def _persist(self, ask: Callable[[], Awaitable[T]]) -> T | None:
         """Ask until the API server answers; None if what was to be created exists already."""
@@ -200,7 +210,7 @@ class Stage:
         await self.proxy.idle()
         for server in self.servers.values():
             await server.peer.wait_for_open_connections(0)
-        doubts = self._new_doubts(await self._bodies(), datetime.now(UTC))
+        doubts = self._new_doubts(await self._persist(self._bodies) or [], datetime.now(UTC))
         if graceful:
             self.crashes.extend(f"SIGTERM left a claim: {doubt.key}" for doubt in doubts)
         self.doubts.extend(doubts)
@@ -340,11 +350,12 @@ class Stage:
 
 def rows_of(body: Object) -> list[Row]:
     """Return all deliveries of a Notification."""
+    if (body["status"].get("ledger") or {}).get("type") == "Slices":
+        committed = [item for item in body["slices"] if item["index"] < _committed(body)]
+        return [row for item in committed for row in _rows_of_slice(body, item)]
     return [
         Row(
-            key=Key(
-                row["processor"], body["metadata"]["name"], row["recipient"].rpartition("/")[2]
-            ),
+            key=_key(body, row["processor"], row["recipient"]),
             state=row["state"],
             reason=row.get("reason"),
             attempts=row.get("attempts", 0),
@@ -352,6 +363,30 @@ def rows_of(body: Object) -> list[Row]:
         )
         for row in body["status"].get("deliveries", [])
     ]
+
+
+def _committed(body: Object) -> int:
+    return int(body["status"]["ledger"]["slices"])
+
+
+def _rows_of_slice(body: Object, item: Object) -> Iterator[Row]:
+    details = {detail["row"]: detail for detail in item.get("details", ())}
+    holders = {row: claim["holder"] for claim in item.get("claims", ()) for row in claim["rows"]}
+    for number, (recipient, letter) in enumerate(
+        zip(item["recipients"], item["states"], strict=True)
+    ):
+        detail = details.get(number, {})
+        yield Row(
+            key=_key(body, item["processor"], recipient),
+            state=SLICE_STATES[letter],
+            reason=detail.get("reason"),
+            attempts=detail.get("attempts", 1 if letter in "CS" else 0),
+            holder=holders.get(number),
+        )
+
+
+def _key(body: Object, processor: str, recipient: str) -> Key:
+    return Key(processor, body["metadata"]["name"], recipient.rpartition("/")[2])
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ from tests.support.proxy import (
 )
 
 from .impatient import REQUEST_SECONDS
-from .instants import is_status_patch
+from .instants import is_ledger_patch
 from .stage import Stage
 
 Trouble = Callable[[Stage, Random], AbstractAsyncContextManager[None]]
@@ -69,7 +69,7 @@ async def conflicts(stage: Stage, random: Random) -> AsyncIterator[None]:
     conflict = Refuse(409, "the object has been modified; please apply your changes to the latest")
 
     def judge(write: Write) -> Fault:
-        return conflict if is_status_patch(write) and random.random() < 0.5 else None
+        return conflict if is_ledger_patch(write) and random.random() < 0.5 else None
 
     stage.proxy.judge = judge
     yield

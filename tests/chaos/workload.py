@@ -11,15 +11,15 @@ from tests.support.kubernetes import Object, notification
 
 from .evidence import Expectation, Key
 
-USERS: Final = tuple(f"u{number:02}" for number in range(60))
+USERS: Final = tuple(f"u{number:03}" for number in range(150))
 SILENT: Final = "silent"
 """A user without an address: skipped by every mail processor."""
 
-GROUPS: Final = {"pair": 2, "five": 5, "dozen": 12, "thirty": 30, "sixty": 60}
+GROUPS: Final = {"pair": 2, "five": 5, "dozen": 12, "thirty": 30, "sixty": 60, "crowd": 150}
 """Groups by how many of `USERS` they have; the smallest and `SILENT` belong to ``mixed`` too."""
 
-MOST_ROWS: Final = 100
-"""Most deliveries of one Notification: recipients times processors."""
+MOST_ROWS: Final = 300
+"""Most deliveries of one Notification, recipients times processors; more than 100 are in slices."""
 
 
 def entities() -> list[Object]:

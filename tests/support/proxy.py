@@ -31,9 +31,22 @@ class Write:
 
     @property
     def row_states(self) -> list[str]:
-        """States of the deliveries that a status patch carries."""
+        """States of the deliveries that a write of the ledger carries."""
         deliveries = self.body.get("status", {}).get("deliveries") or []
-        return [row["state"] for row in deliveries]
+        letters = self.body.get("states") or ""
+        return [*(row["state"] for row in deliveries), *(SLICE_STATES[item] for item in letters)]
+
+
+SLICE_STATES = {
+    "P": "Pending",
+    "C": "Claimed",
+    "S": "Sent",
+    "R": "Retrying",
+    "F": "Failed",
+    "K": "Skipped",
+    "U": "Unknown",
+}
+"""What the letters of a slice mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
