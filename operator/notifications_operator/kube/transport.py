@@ -155,16 +155,25 @@ class Transport:
         return response
 
 
+def environment_proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for a server (``HTTPS_PROXY``, ``NO_PROXY``).
+
+    As kubectl does, but without address ranges in ``NO_PROXY``.
+    """
+    server = urlsplit(url)
+    if not server.hostname or proxy_bypass(server.hostname):
+        return None
+    proxy = getproxies().get(server.scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
 def _settle_proxy(configuration: client.Configuration) -> None:
-    """Choose the proxy now: the kubeconfig's, else the environment's, as kubectl does.
+    """Choose the proxy now: the kubeconfig's, else the environment's.
 
     Left to aiohttp's ``trust_env``, each request would look for it anew, and for a ``.netrc``
     file, in other threads; and an entry there for the API server would fail every request.
     """
-    host = urlsplit(configuration.host)
-    if configuration.proxy is None and host.hostname and not proxy_bypass(host.hostname):
-        proxy = getproxies().get(host.scheme)
-        configuration.proxy = f"http://{proxy}" if proxy and "://" not in proxy else proxy
+    configuration.proxy = configuration.proxy or environment_proxy(configuration.host)
     configuration.client_session_kwargs = {"trust_env": False}
 
 
