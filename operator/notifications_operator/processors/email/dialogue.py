@@ -45,6 +45,11 @@ class Dialogue(asyncio.Protocol):
         """Whether commands can be sent, as far as is known here."""
         return self._problem is None and not self._transport.is_closing()
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the next reply is there already."""
+        return bool(self._replies)
+
     def tell(self, *commands: bytes) -> None:
         """Send commands in one write; each is answered by one `reply`.
 

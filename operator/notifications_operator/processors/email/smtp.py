@@ -217,7 +217,8 @@ class SMTPConnection:
         """Hear the answer to a command; raise unless it lets the transaction go on."""
         limit = self._timeouts.data if phase is Phase.DATA else self._timeouts.command
         try:
-            async with asyncio.timeout(limit):
+            # A timer costs more than the rest of this, and most second answers are there.
+            async with asyncio.timeout(None if self._dialogue.is_answered else limit):
                 response = await self._dialogue.reply()
         except TimeoutError as error:
             raise self._lost(Reason.TIMEOUT, f"does not answer {phase}") from error
