@@ -135,7 +135,8 @@ def _redacted(outcome: Outcome) -> Outcome:
     if isinstance(outcome, DeliveryError):
         outcome.message = redact(outcome.message)
         return outcome
-    return replace(outcome, message=redact(outcome.message))
+    message = redact(outcome.message)
+    return outcome if message == outcome.message else replace(outcome, message=message)
 
 
 def _in_doubt(

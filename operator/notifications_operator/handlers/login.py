@@ -11,6 +11,8 @@ from typing import Any
 
 import kopf
 
+from ..kube.transport import environment_proxy
+
 logger = logging.getLogger(__name__)
 
 PAUSES = (0.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -65,7 +67,7 @@ def _credentials(**kwargs: Any) -> kopf.ConnectionInfo:
     """Read the credentials.
 
     The API server's address is taken from the pod's environment, as all clients do: kopf's own
-    way needs the cluster's DNS to work.
+    way needs the cluster's DNS to work. So is the proxy, unless the kubeconfig names one.
 
     Raises
     ------
@@ -80,6 +82,12 @@ def _credentials(**kwargs: Any) -> kopf.ConnectionInfo:
         raise kopf.TemporaryError("there are no credentials for the API server", delay=5)
     host, port = (os.environ.get(f"KUBERNETES_SERVICE_{part}") for part in ("HOST", "PORT"))
     if os.environ.get("KUBECONFIG") or not host or not port:
-        return account
+        return _proxied(account)
     address = f"[{host}]" if ":" in host else host
-    return dataclasses.replace(account, server=f"https://{address}:{port}")
+    return _proxied(dataclasses.replace(account, server=f"https://{address}:{port}"))
+
+
+def _proxied(info: kopf.ConnectionInfo) -> kopf.ConnectionInfo:
+    if info.proxy_url:
+        return info
+    return dataclasses.replace(info, proxy_url=environment_proxy(info.server))

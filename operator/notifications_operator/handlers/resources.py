@@ -19,6 +19,22 @@ _BACKOFFS = (1, 1, 2, 3, 5, 8, 13, 21, *[30] * 5760)
 """Seconds between tries to reach the API server: two days, then the process ends."""
 
 
+class NoDiffBase(kopf.DiffBaseStorage):
+    """Remembers nothing of an object: raw events are not compared with what was handled before.
+
+    kopf would copy every object of every event for that comparison.
+    """
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing was stored."""
+
+    def store(self, **_: Any) -> None:
+        """Store nothing."""
+
+
 def make_registry(engine: Engine, check: WatchCheck) -> kopf.OperatorRegistry:
     """Return the handlers, bound to an engine.
 
@@ -51,6 +67,7 @@ def make_registry(engine: Engine, check: WatchCheck) -> kopf.OperatorRegistry:
 def make_settings() -> kopf.OperatorSettings:
     """Return kopf's settings: an informer that never gives up and never writes."""
     settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = NoDiffBase()
     settings.posting.enabled = False
     settings.posting.loggers = False
     settings.peering.standalone = True

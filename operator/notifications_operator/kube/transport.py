@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -58,6 +60,7 @@ class Transport:
             await config.load_kube_config(client_configuration=configuration)
         else:
             config.load_incluster_config(client_configuration=configuration)
+        _settle_proxy(configuration)
         return cls(client.ApiClient(configuration))
 
     async def close(self) -> None:
@@ -150,6 +153,28 @@ class Transport:
         response: aiohttp.ClientResponse = answer.response
         metrics.count_request(verb, resource, response.status)
         return response
+
+
+def environment_proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for a server (``HTTPS_PROXY``, ``NO_PROXY``).
+
+    As kubectl does, but without address ranges in ``NO_PROXY``.
+    """
+    server = urlsplit(url)
+    if not server.hostname or proxy_bypass(server.hostname):
+        return None
+    proxy = getproxies().get(server.scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def _settle_proxy(configuration: client.Configuration) -> None:
+    """Choose the proxy now: the kubeconfig's, else the environment's.
+
+    Left to aiohttp's ``trust_env``, each request would look for it anew, and for a ``.netrc``
+    file, in other threads; and an entry there for the API server would fail every request.
+    """
+    configuration.proxy = configuration.proxy or environment_proxy(configuration.host)
+    configuration.client_session_kwargs = {"trust_env": False}
 
 
 def resource_of(path: str) -> str:

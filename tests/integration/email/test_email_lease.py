@@ -28,8 +28,9 @@ def until_verb(peer: SMTPPeer, verb: str) -> MaySend:
     return lambda: verb not in peer.ledger.verbs()
 
 
-async def test_not_before_mail() -> None:
-    async with SMTPPeer() as peer, pool_to(peer) as pool:
+@pytest.mark.parametrize("pipelining", [False, True])
+async def test_not_before_mail(pipelining: bool) -> None:
+    async with SMTPPeer(pipelining=pipelining) as peer, pool_to(peer) as pool:
         with pytest.raises(LeaseLost):
             await pool.deliver(mail(), may_send=never)
         await peer.wait_for_open_connections(0)
@@ -37,10 +38,11 @@ async def test_not_before_mail() -> None:
         assert peer.ledger.verbs() == ["EHLO"]
 
 
+@pytest.mark.parametrize("pipelining", [False, True])
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA"])
-async def test_not_before_the_message_either(verb: str) -> None:
+async def test_not_before_the_message_either(verb: str, pipelining: bool) -> None:
     """The connection is dropped: there is no other way to end DATA without a message."""
-    async with SMTPPeer() as peer, pool_to(peer) as pool:
+    async with SMTPPeer(pipelining=pipelining) as peer, pool_to(peer) as pool:
         with pytest.raises(LeaseLost):
             await pool.deliver(mail(), may_send=until_verb(peer, verb))
         await peer.wait_for_open_connections(0)

@@ -25,6 +25,8 @@ ENDLESS = Raw(b"250-" + b"x" * 100_000)
 BIG = mail(body=("x" * 76 + "\r\n") * 210_000)
 """16 MB: more than the kernel's buffers hold."""
 
+both = pytest.mark.parametrize("pipelining", [False, True], ids=["one-by-one", "pipelining"])
+
 LOST = (Reason.CONNECT_FAILED, CONNECTION)
 
 NOT_ACCEPTED: list[tuple[Step, Action, Reason, Scope]] = [
@@ -72,15 +74,16 @@ def label(value: object) -> str:
     return repr(value)[:40] if isinstance(value, Reply | Raw) else type(value).__name__
 
 
+@both
 @pytest.mark.parametrize(
     ("step", "action", "reason", "scope"),
     NOT_ACCEPTED,
     ids=[f"{step}-{label(action)}" for step, action, *_ in NOT_ACCEPTED],
 )
 async def test_nothing_is_accepted_and_the_next_attempt_works(
-    step: Step, action: Action, reason: Reason, scope: Scope
+    step: Step, action: Action, reason: Reason, scope: Scope, pipelining: bool
 ) -> None:
-    async with SMTPPeer() as peer, pool_to(peer) as pool:
+    async with SMTPPeer(pipelining=pipelining) as peer, pool_to(peer) as pool:
         peer.fail(step, action)
 
         error = await failure(pool)
@@ -105,12 +108,15 @@ HANGS: list[tuple[Step, Action, str, Scope]] = [
 ]
 
 
+@both
 @pytest.mark.parametrize(
     ("step", "action", "limit", "scope"), HANGS, ids=[f"{case[0]}-{case[1]}" for case in HANGS]
 )
-async def test_who_hangs_is_left(step: Step, action: Action, limit: str, scope: Scope) -> None:
+async def test_who_hangs_is_left(
+    step: Step, action: Action, limit: str, scope: Scope, pipelining: bool
+) -> None:
     timeouts = replace(PATIENT, **{limit: SHORT})
-    async with SMTPPeer() as peer, pool_to(peer, timeouts=timeouts) as pool:
+    async with SMTPPeer(pipelining=pipelining) as peer, pool_to(peer, timeouts=timeouts) as pool:
         peer.fail(step, action)
 
         error = await failure(pool)
@@ -119,9 +125,12 @@ async def test_who_hangs_is_left(step: Step, action: Action, limit: str, scope: 
         assert peer.ledger.messages == []
 
 
+@both
 @pytest.mark.parametrize("action", [Drop(), Reset(), Reply("421 4.3.2 closing")])
-async def test_a_message_that_was_broken_off_is_not_accepted(action: Action) -> None:
-    async with SMTPPeer() as peer, pool_to(peer) as pool:
+async def test_a_message_that_was_broken_off_is_not_accepted(
+    action: Action, pipelining: bool
+) -> None:
+    async with SMTPPeer(pipelining=pipelining) as peer, pool_to(peer) as pool:
         peer.fail(Step.BODY, action)
 
         error = await failure(pool, BIG)
@@ -155,14 +164,15 @@ UNKNOWN: list[tuple[Action, Timeouts]] = [
 ]
 
 
+@both
 @pytest.mark.parametrize("recorded", [True, False])
 @pytest.mark.parametrize(
     ("action", "timeouts"), UNKNOWN, ids=[label(action) for action, _ in UNKNOWN]
 )
 async def test_after_the_final_dot_only_an_answer_tells(
-    action: Action, timeouts: Timeouts, recorded: bool
+    action: Action, timeouts: Timeouts, recorded: bool, pipelining: bool
 ) -> None:
-    async with SMTPPeer() as peer, pool_to(peer, timeouts=timeouts) as pool:
+    async with SMTPPeer(pipelining=pipelining) as peer, pool_to(peer, timeouts=timeouts) as pool:
         peer.fail(Step.END, action, recorded=recorded)
 
         error = await failure(pool)
@@ -228,8 +238,9 @@ async def test_greylisting_ends_with_the_second_attempt() -> None:
         assert len(peer.ledger.messages) == 1
 
 
-async def test_one_bad_recipient_is_no_other() -> None:
-    async with SMTPPeer() as peer, pool_to(peer) as pool:
+@both
+async def test_one_bad_recipient_is_no_other(pipelining: bool) -> None:
+    async with SMTPPeer(pipelining=pipelining) as peer, pool_to(peer) as pool:
         peer.fail(Step.RCPT, "550 5.1.1 unknown", recipient="bad@example.com", times=None)
 
         error = await failure(pool, mail("bad@example.com"))

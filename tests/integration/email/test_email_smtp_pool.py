@@ -194,9 +194,9 @@ async def test_a_connection_that_ends_between_two_parts_of_a_message_accepts_not
         connection = await SMTPConnection.open(server(peer), PATIENT)
 
         async def drain() -> None:
-            connection._writer.transport.abort()
+            connection._dialogue.abort()
 
-        connection._writer.drain = drain  # type: ignore[method-assign]
+        connection._dialogue.drain = drain  # type: ignore[method-assign]
         with pytest.raises(DeliveryError) as caught:
             await connection.send(mail(body="x" * 76 + "\r\n" * 100_000), always)
 

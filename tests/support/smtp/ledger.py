@@ -88,6 +88,8 @@ class Ledger:
         How often credentials came without TLS.
     commands
         Verbs in order of arrival, with the number of their connection.
+    groups
+        How many commands had another one come right behind them (RFC 2920).
     connections
         How many connections were accepted.
     failed_handshakes
@@ -101,6 +103,7 @@ class Ledger:
         self.violations: list[str] = []
         self.clear_credentials = 0
         self.commands: list[tuple[int, str]] = []
+        self.groups = 0
         self.connections = 0
         self.failed_handshakes = 0
         self._file = file

@@ -40,6 +40,11 @@ class SMTPPeer:
         Whether SMTPUTF8 and 8BITMIME are offered (RFC 6531).
     esmtp
         Whether EHLO is known at all.
+    pipelining
+        Whether PIPELINING is offered; a group is then answered at once (RFC 2920 section 3.2).
+    drops_groups
+        Offer PIPELINING and throw away whatever has come after a command when it is carried out,
+        as some firewalls do.
     max_messages
         Messages per connection, after which MAIL gets 421 and the connection ends.
     greylist
@@ -57,6 +62,8 @@ class SMTPPeer:
     max_size: int | None = None
     smtputf8: bool = True
     esmtp: bool = True
+    pipelining: bool = False
+    drops_groups: bool = False
     max_messages: int | None = None
     greylist: bool = False
     ledger: Ledger = field(default_factory=Ledger)

@@ -36,6 +36,8 @@ _PARAMETERS = r"(?P<parameters>( [A-Za-z0-9][A-Za-z0-9-]*(=[\x21-\x3c\x3e-\x7e]+
 _MAIL = re.compile(rf"(?i:FROM):{_PATH}{_PARAMETERS}")
 _RCPT = re.compile(rf"(?i:TO):{_PATH}{_PARAMETERS}")
 _EHLO_NAME = re.compile(rf"({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f.:]+(IPv6:[0-9A-Fa-f:.]+)?\])")
+_GROUPED = ("MAIL", "RCPT", "RSET")
+"""What may be followed by another command of its group (RFC 2920 section 3.1)."""
 _REQUIRED_HEADERS = ("From", "To", "Date", "Message-ID", "Subject")
 
 
@@ -62,6 +64,8 @@ class Session:
         self._greeted = False
         self._user: str | None = None
         self._accepted = 0
+        self._held = b""
+        self._grouped = False
         self._mail_from: str | None = None
         self._rcpt_to: list[str] = []
         self._parameters: dict[str, str] = {}
@@ -101,9 +105,15 @@ class Session:
         if handler is None:
             await self._refuse(verb, "500 5.5.1 unknown command", violation=f"unknown {verb!r}")
             return
-        if self._pending() and verb != "QUIT":
+        self._ledger.groups += self._pending()
+        offered = self._peer.pipelining or self._peer.drops_groups
+        if self._pending() and verb != "QUIT" and not (offered and verb in _GROUPED):
             self._violation(f"{verb} was pipelined, which was not offered (RFC 2920)")
+        if self._peer.drops_groups:
+            self._reader._buffer.clear()  # type: ignore[attr-defined]
+        grouped = self._pending()
         await handler(rest)
+        self._grouped = grouped
 
     async def _line(self, limit: int) -> str:
         raw = await self._reader.readuntil(b"\n")
@@ -125,7 +135,14 @@ class Session:
     async def _say(self, text: str) -> None:
         lines = text.split("\n")
         reply = [f"{line[:3]}-{line[4:]}" for line in lines[:-1]] + [lines[-1]]
-        self._writer.write("".join(f"{line}\r\n" for line in reply).encode())
+        self._held += "".join(f"{line}\r\n" for line in reply).encode()
+        if not (self._peer.pipelining and self._pending()):
+            await self._release()
+
+    async def _release(self) -> None:
+        """Send the replies that were held back for the rest of the group."""
+        self._writer.write(self._held)
+        self._held = b""
         await self._writer.drain()
 
     async def _refuse(self, step: str, text: str, violation: str | None = None) -> None:
@@ -144,6 +161,7 @@ class Session:
         fault = self._peer.script.next(step, recipient)
         if fault is None:
             return False
+        await self._release()
         if isinstance(fault.action, Pause):
             await fault.action.released.wait()
             return False
@@ -164,6 +182,7 @@ class Session:
                 await self._say(text)
                 said()
                 if close or text.startswith("421"):
+                    await self._release()
                     raise Gone
             case Raw(data=data, hang=hang):
                 self._writer.write(data)
@@ -206,6 +225,8 @@ class Session:
 
     def _extensions(self) -> list[str]:
         lines = ["250 ENHANCEDSTATUSCODES"]
+        if self._peer.pipelining or self._peer.drops_groups:
+            lines.append("250 PIPELINING")
         if self._peer.smtputf8:
             lines += ["250 8BITMIME", "250 SMTPUTF8"]
         if self._peer.max_size is not None:
@@ -297,6 +318,7 @@ class Session:
     async def _mail(self, rest: str) -> None:
         if self._peer.max_messages is not None and self._accepted >= self._peer.max_messages:
             await self._say("421 4.7.0 too many messages on this connection")
+            await self._release()
             raise Gone
         if await self._faulted(Step.MAIL):
             return
@@ -334,7 +356,9 @@ class Session:
         if await self._faulted(Step.RCPT, address):
             return
         if self._mail_from is None:
-            await self._refuse("rcpt", "503 5.5.1 MAIL first", "RCPT before MAIL")
+            # Within a group the client cannot know yet that MAIL was refused.
+            violation = None if self._grouped else "RCPT before MAIL"
+            await self._refuse("rcpt", "503 5.5.1 MAIL first", violation)
         elif match is None or address is None or match["parameters"]:
             await self._refuse("rcpt", "501 5.1.3 bad recipient syntax", f"RCPT {rest!r}")
         elif not address.isascii() and "SMTPUTF8" not in self._parameters:

@@ -85,6 +85,24 @@ def test_storing_again_changes_nothing(rows: list[Row]) -> None:
     assert decode(stored(once)) == once
 
 
+@given(made_rows(), made_rows())
+def test_what_was_known_before_makes_no_difference(before: list[Row], after: list[Row]) -> None:
+    """What is kept in memory is what a restart would read."""
+    known = decode(stored(before))
+    assert decode(stored(after), known) == decode(stored(after))
+    assert decode(stored(after), before) == decode(stored(after))
+
+
+def test_rows_that_are_the_same_are_kept() -> None:
+    rows = decode(stored([row(S.PENDING, recipient=f"user:default/u{n}") for n in range(5)]))
+    wanted = [*rows[:3], claim(rows[3], holder="0/pod/1", now=NOW), rows[4]]
+    again = decode(stored(wanted), rows)
+
+    assert [now is before for now, before in zip(again, rows, strict=True)] == [
+        *[True, True, True, False, True]
+    ]
+
+
 def test_plain_rows_need_one_letter_each() -> None:
     rows = [
         row(S.SENT, recipient=f"user:default/u{number}", attempts=1, code=250, message="queued")

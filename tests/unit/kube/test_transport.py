@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -283,3 +284,63 @@ async def test_requests_are_counted_by_their_result(server: Peer) -> None:
     assert [item async for item in server.transport.watch("/apis/g/v1/counted", {})]
     assert (count("PATCH", "200"), count("PATCH", "409"), count("PATCH", "<error>")) == (1, 1, 1)
     assert (count("WATCH", "200"), count("GET", "200")) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxy"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://proxy:3128"}, "http://proxy:3128"),
+        ({"https_proxy": "http://user:secret@proxy:3128"}, "http://user:secret@proxy:3128"),
+        ({"HTTPS_PROXY": "proxy:3128"}, "http://proxy:3128"),
+        ({"HTTP_PROXY": "http://proxy:3128"}, None),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "api.example.com"}, None),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": ".example.com"}, None),
+        ({"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "example.org"}, "http://proxy:3128"),
+    ],
+)
+def test_the_proxy_is_the_environments(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], proxy: str | None
+) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    configuration = client.Configuration(host="https://api.example.com:6443")
+    transport_module._settle_proxy(configuration)
+
+    assert configuration.proxy == proxy
+
+
+def test_a_kubeconfigs_proxy_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    configuration = client.Configuration(host="https://api.example.com", proxy="http://other:1")
+    transport_module._settle_proxy(configuration)
+
+    assert configuration.proxy == "http://other:1"
+
+
+async def test_requests_go_through_the_proxy_and_a_netrc_is_left_alone(
+    server: Peer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With the entry, aiohttp would refuse to send our own Authorization."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine api.test login other password secret")
+    proxy = server.transport._api.configuration.host
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    configuration = client.Configuration(host="http://api.test")
+    configuration.api_key = {"BearerToken": "Bearer token-of-the-test"}
+    transport_module._settle_proxy(configuration)
+    transport = Transport(client.ApiClient(configuration))
+    server.answer(reply({"kind": "Thing"}))
+    try:
+        await transport.request("GET", "/apis/a/b")
+    finally:
+        await transport.close()
+
+    (found,) = server.received
+    assert found.authorization == "Bearer token-of-the-test"

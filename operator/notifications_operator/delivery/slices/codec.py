@@ -7,9 +7,10 @@ skipped one the moments.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, islice, repeat
 from typing import Any
 
 from ...api.fields import WORD_LIMIT
@@ -60,12 +61,23 @@ def encode(rows: Sequence[Row], processor: str) -> dict[str, Any]:
     }
 
 
-def decode(stored: SliceRows) -> list[Row]:
-    """Return the rows that a slice says."""
+def decode(stored: SliceRows, known: Sequence[Row] = ()) -> list[Row]:
+    """Return the rows that a slice says.
+
+    Parameters
+    ----------
+    known
+        What it said before. A row that is the same is taken from there: most are, and to make one
+        takes longer than to look.
+    """
     common = Common(processor=stored.processor, revision=stored.revision, opened=stored.opened_time)
     rows = [
-        _plain(recipient, _STATES[letter], common)
-        for recipient, letter in zip(stored.recipients, stored.states, strict=True)
+        before
+        if before is not None and _is_plain(before, recipient, _STATES[letter], common)
+        else _plain(recipient, _STATES[letter], common)
+        for recipient, letter, before in zip(
+            stored.recipients, stored.states, _padded(known, len(stored.recipients)), strict=True
+        )
     ]
     for item in stored.details:
         rows[item.row] = _detailed(rows[item.row], item)
@@ -99,6 +111,30 @@ def _plain(recipient: str, state: DeliveryState, common: Common) -> Row:
         revision=common.revision,
         opened_time=common.opened,
     )
+
+
+def _is_plain(row: Row, recipient: str, state: DeliveryState, common: Common) -> bool:
+    """Whether a row is what `_plain` would make."""
+    return (
+        row.state is state
+        and row.recipient == recipient
+        and row.holder is None
+        and row.reason is None
+        and row.last_attempt_time is None
+        and row.message is None
+        and row.code is None
+        and row.enhanced_code is None
+        and row.next_attempt_time is None
+        and row.attempts == _usual_attempts(state)
+        and row.revision == common.revision
+        and row.opened_time == common.opened
+        and row.processor == common.processor
+    )
+
+
+def _padded(known: Sequence[Row], length: int) -> Iterator[Row | None]:
+    """Return so many of the known rows, and ``None`` for those that are missing."""
+    return islice(chain(known, repeat(None)), length)
 
 
 def _detailed(row: Row, detail: SliceDetail) -> Row:

@@ -22,6 +22,7 @@ class Page:
 
     def __init__(self, body: dict[str, Any]) -> None:
         self.stale = False
+        self.rows: list[Row] = []
         self.adopt(body)
 
     def adopt(self, body: dict[str, Any]) -> None:
@@ -32,7 +33,7 @@ class Page:
         self.processor = stored.processor
         self.index = stored.index
         self.observed_generation = stored.observed_generation
-        self.rows = decode(stored)
+        self.rows = decode(stored, self.rows)
         self.body = {name: value for name, value in body.items() if name not in _OTHERS}
         self.tally = Tally.of(self.rows)
         self.newest_revision = max((row.revision for row in self.rows), default=0)

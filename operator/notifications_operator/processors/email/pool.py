@@ -64,6 +64,7 @@ class SMTPPool:
         self._max_messages = max_messages
         self._idle_seconds = idle_seconds
         self._probe_seconds = probe_seconds
+        self._pipelining = True
         self._resting: deque[_Resting] = deque()
         self._expiry: asyncio.TimerHandle | None = None
         self._farewells: set[asyncio.Task[None]] = set()
@@ -107,10 +108,17 @@ class SMTPPool:
         self, connection: SMTPConnection, mail: Mail, may_send: MaySend
     ) -> Receipt:
         try:
-            receipt = await connection.send(mail, may_send)
+            receipt = await connection.send(mail, may_send, pipelining=self._pipelining)
         except DeliveryError:
             self._put(connection)
             raise
+        finally:
+            if connection.drops_groups and self._pipelining:
+                _log.warning(
+                    "%s offers PIPELINING but does not answer it; commands are sent one by one",
+                    self._server.address,
+                )
+                self._pipelining = False
         self._put(connection)
         return receipt
 

@@ -207,6 +207,8 @@ class EmailProcessor(Processor):
         key = (notification.uid, notification.revision, notification.redelivery)
         known = self._prepared.get(key)
         if known is not None and (known[0] is notification or known[0] == notification):
+            # The same object next time: comparing the contents costs more than all else here.
+            self._prepared[key] = (notification, known[1])
             self._prepared.move_to_end(key)
             return known[1]
         original = notification.revision == 1 and notification.redelivery == 0

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import cast
 
 from aiosmtplib import SMTP, SMTPResponse, SMTPResponseException
-from aiosmtplib.protocol import SMTPProtocol
 
 from ...api.reasons import Reason
 from ..errors import DeliveryError, LeaseLost, Receipt, Scope
 from .config import SMTPServer
-from .opening import abort, open_session
+from .dialogue import Dialogue
+from .opening import open_session
 from .replies import Phase, Reply, refusal
 from .timeouts import Timeouts
 from .transport import Mail, MaySend, check
@@ -41,21 +42,19 @@ class SMTPConnection:
     ----------
     messages
         How many transactions were begun on it.
+    drops_groups
+        Whether a group of commands went unanswered in part, by a server that offers PIPELINING
+        and does not have it.
     """
 
     def __init__(self, client: SMTP, server: SMTPServer, timeouts: Timeouts) -> None:
         self.messages = 0
-        self._client = client
+        self.drops_groups = False
+        self._extensions = dict(client.esmtp_extensions)
         self._server = server
         self._timeouts = timeouts
         self._in_transaction = False
-        protocol = cast(SMTPProtocol, client.protocol)
-        transport = cast(asyncio.WriteTransport, client.transport)
-        # So that a drained writer means that the kernel has it all.
-        transport.set_write_buffer_limits(high=0)
-        self._protocol = protocol
-        # aiosmtplib has flow control but nothing to await it with.
-        self._writer = asyncio.StreamWriter(transport, protocol, None, asyncio.get_running_loop())
+        self._dialogue = Dialogue(cast(asyncio.Transport, client.transport))
 
     @classmethod
     async def open(cls, server: SMTPServer, timeouts: Timeouts) -> SMTPConnection:
@@ -71,13 +70,18 @@ class SMTPConnection:
     @property
     def usable(self) -> bool:
         """Whether the connection is open, as far as is known here."""
-        return self._client.is_connected
+        return self._dialogue.is_open
 
-    async def send(self, mail: Mail, may_send: MaySend) -> Receipt:
+    async def send(self, mail: Mail, may_send: MaySend, *, pipelining: bool = True) -> Receipt:
         """Carry one message, unless it may not be sent any more.
 
         That is asked before MAIL and once more before the message itself, so that of a process
         that was stopped and goes on no more than what it had begun can still arrive.
+
+        Parameters
+        ----------
+        pipelining
+            Whether to use PIPELINING (RFC 2920) if the server offers it.
 
         Raises
         ------
@@ -89,7 +93,7 @@ class SMTPConnection:
         """
         self._check_extensions(mail)
         try:
-            return await self._transaction(mail, may_send)
+            return await self._transaction(mail, may_send, pipelining)
         except BaseException as error:
             if isinstance(error, LeaseLost) or not isinstance(error, DeliveryError):
                 self.abort()
@@ -117,7 +121,8 @@ class SMTPConnection:
         """Say goodbye and close; a server that does not care is left alone."""
         try:
             async with asyncio.timeout(self._timeouts.quit):
-                await self._client.quit()
+                self._dialogue.tell(b"QUIT")
+                await self._dialogue.reply()
         except (OSError, SMTPResponseException):
             # Whether the server minds is of no consequence for what it accepted.
             return
@@ -126,19 +131,18 @@ class SMTPConnection:
 
     def abort(self) -> None:
         """Close at once."""
-        self._writer.transport.abort()
-        abort(self._client)
+        self._dialogue.abort()
 
     def _check_extensions(self, mail: Mail) -> None:
         """Refuse here what the server has said it would refuse."""
-        if not mail.recipient.isascii() and not self._client.supports_extension("smtputf8"):
+        if not mail.recipient.isascii() and "smtputf8" not in self._extensions:
             raise DeliveryError(
                 Reason.INVALID_ADDRESS,
                 f"{self._server.address} does not take addresses outside ASCII (SMTPUTF8)",
                 scope=Scope.RECIPIENT,
                 retryable=False,
             )
-        limit = self._client.esmtp_extensions.get("size", "")
+        limit = self._extensions.get("size", "")
         # RFC 1870 section 4: zero, or no number, is no limit that could be known.
         if limit.isdecimal() and 0 < int(limit) < len(mail.data):
             raise DeliveryError(
@@ -148,36 +152,74 @@ class SMTPConnection:
                 retryable=False,
             )
 
-    async def _transaction(self, mail: Mail, may_send: MaySend) -> Receipt:
+    async def _transaction(self, mail: Mail, may_send: MaySend, pipelining: bool) -> Receipt:
         if self._in_transaction:
             await self.reset()
         self.messages += 1
         self._in_transaction = True
-        sender, recipient = mail.sender.encode(), mail.recipient.encode()
+        from_ = b"MAIL FROM:<%b>" % mail.sender.encode()
+        to = b"RCPT TO:<%b>" % mail.recipient.encode()
         check(may_send)
-        await self._expect(Phase.MAIL, b"MAIL", b"FROM:<%b>" % sender, *self._parameters(mail))
-        await self._expect(Phase.RCPT, b"RCPT", b"TO:<%b>" % recipient)
+        together = pipelining and "pipelining" in self._extensions
+        begin = self._begin_together if together else self._begin
+        await begin(b" ".join([from_, *self._parameters(mail)]), to)
         await self._expect(Phase.DATA, b"DATA")
         check(may_send)
         receipt = await self._message(mail.data)
         self._in_transaction = False
         return receipt
 
+    async def _begin(self, from_: bytes, to: bytes) -> None:
+        """Say whom the message is from and to, one after the other."""
+        await self._expect(Phase.MAIL, from_)
+        await self._expect(Phase.RCPT, to)
+
+    async def _begin_together(self, from_: bytes, to: bytes) -> None:
+        """Say both in one write, and hear both answers, whatever the first one is."""
+        self._tell(Phase.MAIL, from_, to)
+        try:
+            await self._answer(Phase.MAIL)
+        except DeliveryError:
+            with contextlib.suppress(DeliveryError, ConnectionLost):
+                await self._second_answer()
+            raise
+        await self._second_answer()
+
+    async def _second_answer(self) -> None:
+        try:
+            await self._answer(Phase.RCPT)
+        except ConnectionLost as lost:
+            self.drops_groups = lost.error.reason is Reason.TIMEOUT
+            self.abort()
+            raise
+
     def _parameters(self, mail: Mail) -> list[bytes]:
         parameters = []
-        if self._client.supports_extension("size"):
+        if "size" in self._extensions:
             parameters.append(b"SIZE=%d" % len(mail.data))
         if not mail.recipient.isascii():
             # The header names the recipient, so it is 8-bit too (RFC 6531 section 3.4).
             parameters += [b"SMTPUTF8", b"BODY=8BITMIME"]
         return parameters
 
-    async def _expect(self, phase: Phase, *command: bytes) -> None:
+    async def _expect(self, phase: Phase, command: bytes) -> None:
         """Send a command; raise unless the answer lets the transaction go on."""
+        self._tell(phase, command)
+        await self._answer(phase)
+
+    def _tell(self, phase: Phase, *commands: bytes) -> None:
+        try:
+            self._dialogue.tell(*commands)
+        except OSError as error:
+            raise self._lost(Reason.CONNECT_FAILED, f"closed the connection at {phase}") from error
+
+    async def _answer(self, phase: Phase) -> None:
+        """Hear the answer to a command; raise unless it lets the transaction go on."""
         limit = self._timeouts.data if phase is Phase.DATA else self._timeouts.command
         try:
-            async with asyncio.timeout(limit):
-                response = await self._client.execute_command(*command, timeout=None)
+            # A timer costs more than the rest of this, and most second answers are there.
+            async with asyncio.timeout(None if self._dialogue.is_answered else limit):
+                response = await self._dialogue.reply()
         except TimeoutError as error:
             raise self._lost(Reason.TIMEOUT, f"does not answer {phase}") from error
         except OSError as error:
@@ -205,8 +247,8 @@ class SMTPConnection:
         try:
             for start in range(0, last, BLOCK_SIZE):
                 async with asyncio.timeout(self._timeouts.block):
-                    self._writer.write(octets[start : min(start + BLOCK_SIZE, last)])
-                    await self._writer.drain()
+                    self._dialogue.write(octets[start : min(start + BLOCK_SIZE, last)])
+                    await self._dialogue.drain()
             if not self.usable:
                 raise ConnectionResetError
         except TimeoutError as error:
@@ -221,8 +263,8 @@ class SMTPConnection:
         """Send the last block, which carries the end-of-data mark."""
         try:
             async with asyncio.timeout(self._timeouts.final):
-                self._protocol.write(block)
-                response = await self._protocol.read_response()
+                self._dialogue.write(block, replies=1)
+                response = await self._dialogue.reply()
         except TimeoutError as error:
             raise self._ambiguous("did not answer in time") from error
         except OSError as error:

@@ -1,0 +1,52 @@
+"""Through which proxy kopf reaches the API server."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import kopf
+import pytest
+
+from notifications_operator.handlers.login import add_login
+from notifications_operator.handlers.resources import make_settings
+
+
+async def logged_in(
+    monkeypatch: pytest.MonkeyPatch, path: Path, **cluster: Any
+) -> kopf.ConnectionInfo:
+    """Log in with a kubeconfig."""
+    content = {
+        "current-context": "c",
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://api.example.com", **cluster}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    }
+    (path / "config").write_text(json.dumps(content))
+    monkeypatch.setenv("KUBECONFIG", str(path / "config"))
+    monkeypatch.delenv("https_proxy", raising=False)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    registry = kopf.OperatorRegistry()
+    add_login(registry)
+    (handler,) = registry._activities.get_all_handlers()
+    login: Any = handler.fn
+    info = await login(settings=make_settings(), logger=logging.getLogger(__name__))
+    assert isinstance(info, kopf.ConnectionInfo)
+    return info
+
+
+async def test_the_proxy_is_the_environments(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert (await logged_in(monkeypatch, tmp_path)).proxy_url == "http://proxy:3128"
+
+
+async def test_a_kubeconfigs_proxy_comes_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    info = await logged_in(monkeypatch, tmp_path, **{"proxy-url": "http://other:1"})
+    assert info.proxy_url == "http://other:1"
