@@ -81,7 +81,7 @@ def test_any_order_and_repetition_of_events_comes_to_the_same_end(
     """The newest version is delivered once to everyone; what is deleted is let go."""
 
     async def campaign() -> None:
-        order = random.Random(seed)  # noqa: S311 - no secret
+        order = random.Random(seed)
         script = Script()
         async with world(scripts={"email": script}) as w:
             await w.until(lambda: any(e.reason == "Connected" for e in w.recorder.events))
