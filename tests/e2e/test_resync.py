@@ -149,6 +149,7 @@ async def test_watch_answered_with_410(
     assert rows(body)["user:default/ada"]["reason"] == "ProcessorNotFound"
     await until(lambda: unfinished(operator) == before, operator)
     await until(lambda: operator.probe("readyz") == 200, operator)
+    assert proxy.watch_faults > 0
     assert operator.process is not None and operator.process.poll() is None
 
 

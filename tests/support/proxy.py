@@ -7,6 +7,7 @@ import base64
 import json
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -170,13 +171,14 @@ class APIProxy:
         async with self._session.get(url, headers=headers) as answer:
             response = web.StreamResponse(status=answer.status, headers=_end_to_end(answer.headers))
             await response.prepare(request)
-            async for line in answer.content:
-                if not watch.silent and self._passes(line):
-                    await response.write(line)
-            if watch.silent:
-                # The server ends what it serves in time; a dead connection is not even ended.
-                await asyncio.Event().wait()
-            await response.write_eof()
+            with suppress(ConnectionResetError):
+                async for line in answer.content:
+                    if not watch.silent and self._passes(line):
+                        await response.write(line)
+                if watch.silent:
+                    # The server ends what it serves in time; a dead connection is not even ended.
+                    await asyncio.Event().wait()
+                await response.write_eof()
             return response
 
     def _passes(self, line: bytes) -> bool:

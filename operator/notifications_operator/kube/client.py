@@ -350,7 +350,8 @@ class KubernetesClient:
         page = {**query, "limit": str(_PAGE)}
         while True:
             answer = await self._transport.request("GET", path, query=page, accept=accept)
-            items.extend(map(take, answer["items"]))
+            # A list of metadata alone says null where there are none.
+            items.extend(map(take, answer["items"] or ()))
             token = answer["metadata"].get("continue")
             if not token:
                 return items, answer["metadata"]["resourceVersion"]

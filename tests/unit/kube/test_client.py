@@ -153,12 +153,15 @@ async def test_versions_are_listed_by_their_metadata(
     server.answer(reply(versions("a", token="next")), reply(versions("b")), reply(versions("c")))
     found = await client.list_versions("notifications")
     assert [(item.name, item.number) for item in found] == [("a", 12), ("b", 12)]
+    server.answer(reply({"items": None, "metadata": {"resourceVersion": "100"}}))
     (config_map,), version = await client.list_catalog_versions("operator")
     assert (config_map.name, version) == ("c", "100")
+    assert await client.list_versions("notifications") == []
     assert [found.path for found in server.received] == [
         f"{GROUP_PATH}/notifications",
         f"{GROUP_PATH}/notifications",
         "/api/v1/namespaces/operator/configmaps",
+        f"{GROUP_PATH}/notifications",
     ]
     assert all("as=PartialObjectMetadataList" in found.accept for found in server.received)
     assert server.received[2].query["labelSelector"].endswith("/catalog=true")
