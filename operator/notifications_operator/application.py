@@ -13,6 +13,7 @@ from itertools import chain, repeat
 import kopf
 
 from .api.errors import KubernetesError
+from .api.references import NOTIFICATIONS, PROCESSORS
 from .delivery.engine import Engine
 from .handlers.catalog import CatalogFeed
 from .handlers.definitions import DefinitionCheck
@@ -61,13 +62,32 @@ class Application:
             recorder,
             namespaces=settings.catalog.namespaces or [settings.namespace],
             settings=settings.catalog,
+            watch=settings.watch,
             publish=self._engine.use_directory,
             leading=self._leads,
         )
         self._definitions = DefinitionCheck(
             client, publish=lambda fit: self._engine.use_definitions(fit=fit)
         )
-        self._watch = WatchCheck(client, offer=self._engine.offer)
+        self._watch_settings = settings.watch
+        interval = settings.watch.resync_interval
+        engine = self._engine
+        self._checks = {
+            NOTIFICATIONS: WatchCheck(
+                client,
+                NOTIFICATIONS,
+                offer=engine.offer,
+                withdraw=lambda body: engine.withdraw(body["metadata"]["uid"]),
+                interval=interval,
+            ),
+            PROCESSORS: WatchCheck(
+                client,
+                PROCESSORS,
+                offer=engine.offer_processor,
+                withdraw=engine.withdraw_processor,
+                interval=interval,
+            ),
+        }
         self._server = TelemetryServer(
             settings.server, readiness=self._readiness, measure=self._engine.measure
         )
@@ -103,12 +123,17 @@ class Application:
         await self._reach()
         for body in await self._client.list_processors(self._namespace):
             self._engine.offer_processor(body)
+            # If it is gone before kopf lists, no watch will ever say so.
+            self._checks[PROCESSORS].saw(body)
         own = [
             asyncio.create_task(self._keep_watching(), name="watches"),
             asyncio.create_task(self._definitions.run(), name="definitions"),
             asyncio.create_task(self._catalog.run(), name="catalog"),
-            asyncio.create_task(self._watch.run(), name="watch check"),
             asyncio.create_task(self._elector.run(), name="leader election"),
+            *(
+                asyncio.create_task(check.run(), name=f"check of {plural}")
+                for plural, check in self._checks.items()
+            ),
         ]
         try:
             done, _ = await asyncio.wait(own, return_when=asyncio.FIRST_COMPLETED)
@@ -128,8 +153,8 @@ class Application:
         """
         for pause in chain(WATCH_PAUSES, repeat(WATCH_PAUSES[-1])):
             watches = await kopf.spawn_tasks(
-                registry=make_registry(self._engine, self._watch),
-                settings=make_settings(),
+                registry=make_registry(self._engine, self._checks),
+                settings=make_settings(self._watch_settings),
                 clusterwide=True,
             )
             # kopf has just taken the signals; stopping begins with draining the engine.
@@ -174,13 +199,14 @@ class Application:
 
     def _readiness(self) -> Mapping[str, str | None]:
         unreadable = self._catalog.unreadable
+        problems = [check.problem for check in self._checks.values() if check.problem]
         synced = self._engine.synced
         waiting = "; ".join(unreadable.values()) or "not read yet"
         return {
             "api-server": None if self._reached else "not reached yet",
             "definitions": self._definitions.problem,
             "catalog": None if synced else waiting,
-            "watch": self._watch.problem,
+            "watch": "; ".join(problems) or None,
             "lease": self._elector.problem,
         }
 

@@ -69,6 +69,19 @@ class DeliverySettings(BaseModel):
     """Seconds for which sends in flight may finish and be recorded at SIGTERM."""
 
 
+class WatchSettings(BaseModel):
+    """How it is made sure that the watches bring everything."""
+
+    resync_interval: Annotated[float, Field(gt=0)] = 600
+    """Seconds between comparisons of what a watch brought with a list, give or take a fifth."""
+
+    inactivity_timeout: Annotated[float, Field(gt=0)] = 70
+    """Seconds without a sign of life after which a watch is begun anew.
+
+    The API server gives one about once a minute, a bookmark.
+    """
+
+
 class LeaseSettings(BaseModel):
     """Leader election: of all processes only the holder of the Lease sends."""
 
@@ -133,5 +146,6 @@ class Settings(BaseSettings):
     limits: NamespaceLimitSettings = Field(default_factory=NamespaceLimitSettings)
     origins: OriginSettings = Field(default_factory=OriginSettings)
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
+    watch: WatchSettings = Field(default_factory=WatchSettings)
     leader_election: LeaseSettings = Field(default_factory=LeaseSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)

@@ -17,6 +17,7 @@ from notifications_operator.delivery import breaker, channel
 from notifications_operator.handlers import resources, resync
 from notifications_operator.kube import transport
 from notifications_operator.processors.email import timeouts
+from notifications_operator.settings import WatchSettings
 
 SMTP_SECONDS = 1.5
 """Longest wait for a mail server in each phase; campaigns hang for longer."""
@@ -36,13 +37,13 @@ def hurry() -> None:
     breaker._DEFAULT_DELAY = (0.2, 1.0)
     breaker._DELAYS = {Reason.AUTH_FAILED: (0.3, 1.5)}
     channel.NOT_READY_POLL = 0.5
-    resync.RESYNC_SECONDS = WATCH_SECONDS
     resync.CATCH_UP_SECONDS = 2.0
     transport.REQUEST_TIMEOUT = REQUEST_SECONDS
     transport.WATCH_SECONDS = WATCH_SECONDS
 
-    def impatient_settings() -> kopf.OperatorSettings:
-        settings = resources.make_settings()
+    def impatient_settings(watch: WatchSettings) -> kopf.OperatorSettings:
+        quick = watch.model_copy(update={"inactivity_timeout": WATCH_SECONDS})
+        settings = resources.make_settings(quick)
         settings.watching.server_timeout = WATCH_SECONDS
         settings.watching.client_timeout = WATCH_SECONDS + REQUEST_SECONDS
         settings.networking.request_timeout = REQUEST_SECONDS

@@ -77,6 +77,7 @@ def installed(name: str, directory: Path) -> Iterator[Installation]:
                     "settle": 0.2,
                     "removalSettle": 0.5,
                 },
+                "watch": {"resyncInterval": 10},
                 "delivery": {"openWait": 1, "verifyInterval": 2, "shutdownGrace": 20},
             }
         )

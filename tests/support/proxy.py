@@ -105,6 +105,29 @@ class Withhold:
 
 Fault = Refuse | LoseRequest | LoseAnswer | Stall | Hold | Withhold | None
 Judge = Callable[[Write], Fault]
+
+
+@dataclass(frozen=True)
+class Expire:
+    """Begin a watch with the ERROR event of a resource version that is too old."""
+
+
+WatchFault = Refuse | Expire | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchEvent:
+    """An event on its way to a watcher."""
+
+    type: str
+    body: dict[str, Any]
+
+    def is_about(self, kind: str, name: str) -> bool:
+        """Return whether it is about an object."""
+        metadata = self.body["metadata"]
+        return (self.body.get("kind"), metadata.get("name")) == (kind, name)
+
+
 ReadJudge = Callable[[Read], Fault]
 
 
@@ -124,20 +147,22 @@ class WatchStream:
     async def expire(self) -> None:
         """Say what an API server says whose history does not go back far enough, and end."""
         self.silent = True
-        status = {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "status": "Failure",
-            "reason": "Expired",
-            "message": "too old resource version",
-            "code": 410,
-        }
-        event = {"type": "ERROR", "object": status}
+        event = {"type": "ERROR", "object": _EXPIRED}
         with suppress(ConnectionError):
             await self.response.write(json.dumps(event).encode() + b"\n")
             await self.response.write_eof()
         if self.request.transport is not None:
             self.request.transport.close()
+
+
+_EXPIRED = {
+    "kind": "Status",
+    "apiVersion": "v1",
+    "status": "Failure",
+    "reason": "Expired",
+    "message": "too old resource version",
+    "code": 410,
+}
 
 
 class APIProxy:
@@ -147,6 +172,10 @@ class APIProxy:
     ----------
     judge, judge_read
         Asked about every write, and about every other request.
+    judge_watch
+        Asked about every request to watch, by its path; ``watch_faults`` counts its faults.
+    passes
+        Asked about every event of a watch; ``dropped`` has those that did not pass.
     requests
         How many requests came.
     writes
@@ -161,6 +190,10 @@ class APIProxy:
         self._authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
         self.judge: Judge = lambda write: None
         self.judge_read: ReadJudge = lambda read: None
+        self.judge_watch: Callable[[str], WatchFault] = lambda path: None
+        self.passes: Callable[[WatchEvent], bool] = lambda event: True
+        self.dropped: list[WatchEvent] = []
+        self.watch_faults = 0
         self.writes: list[Write] = []
         self.requests = 0
         self.watches: set[WatchStream] = set()
@@ -199,6 +232,16 @@ class APIProxy:
         self.judge = lambda write: None
         self.judge_read = lambda read: None
 
+    def silence_watches(self) -> None:
+        """Let the watches that are open bring nothing more, without closing them."""
+        for watch in self.watches:
+            watch.silent = True
+
+    def cut_watches(self) -> None:
+        """Reset the connections of all open watches."""
+        for watch in [*self.watches]:
+            watch.cut()
+
     async def idle(self) -> None:
         """Wait until the API server has answered every write that was passed on.
 
@@ -211,7 +254,11 @@ class APIProxy:
         self.requests += 1
         fault: Fault
         if request.method in ("GET", "HEAD"):
-            fault = self.judge_read(Read(path=request.path, query=request.query))
+            read = Read(path=request.path, query=request.query)
+            if read.is_watch and (watch_fault := self.judge_watch(request.path)) is not None:
+                self.watch_faults += 1
+                return _watch_answer(watch_fault)
+            fault = self.judge_read(read)
         else:
             body = json.loads(data) if data else {}
             write = Write(method=request.method, path=request.path, body=body)
@@ -279,13 +326,23 @@ class APIProxy:
             async for line in answer.content:
                 if stream.request.transport is None:
                     return
-                if not stream.silent:
+                if not stream.silent and self._passes(line):
                     await stream.response.write(line)
             # A dead connection does not end when the server ends it: the client must notice.
             if stream.silent:
                 await _until_gone(stream.request)
         finally:
             self.watches.discard(stream)
+
+    def _passes(self, line: bytes) -> bool:
+        found = json.loads(line)
+        if found.get("type") not in ("ADDED", "MODIFIED", "DELETED"):
+            return True
+        event = WatchEvent(type=found["type"], body=found["object"])
+        if self.passes(event):
+            return True
+        self.dropped.append(event)
+        return False
 
     def _count(self, counted: bool) -> None:
         if counted:
@@ -298,6 +355,12 @@ class APIProxy:
             if self._forwarding == 0:
                 self._idle.set()
         return False
+
+
+def _watch_answer(fault: Refuse | Expire) -> web.Response:
+    if isinstance(fault, Refuse):
+        return _refusal(fault)
+    return web.json_response({"type": "ERROR", "object": _EXPIRED})
 
 
 def _refusal(fault: Refuse) -> web.Response:

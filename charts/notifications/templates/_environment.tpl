@@ -36,6 +36,7 @@ a template prints 1000000 as 1e+06.
 {{- $groups := dict
       "catalog" (list "settle" "removalSettle" "unreadableGrace" "unknownGrace")
       "delivery" (list "openWait" "processorGrace" "verifyInterval" "shutdownGrace")
+      "watch" (list "resyncInterval" "inactivityTimeout")
       "leaderElection" (list "leaseDuration" "renewInterval" "retryPeriod") }}
 {{- range $group, $keys := $groups }}
 {{- range $keys }}

@@ -215,6 +215,7 @@ class Engine:
             extra = runner.ref.log_fields
             logger.error("a Notification's runner failed", exc_info=error, extra=extra)
         if runner.deleted:
+            self._written.pop(uid, None)
             return
         self._written[uid] = runner.notification.metadata.version
         if error is not None:
@@ -271,8 +272,11 @@ class Engine:
                 {name: wanted.to_wire()[name] for name in _VERDICT_FIELDS},
                 resource_version=metadata.resource_version,
             )
-        except (ConflictError, NotFoundError):
-            # Its newer version is offered again, or it is gone.
+        except ConflictError:
+            # Its newer version is offered again.
+            return
+        except NotFoundError:
+            self._unreadable.pop(metadata.uid, None)
             return
         except KubernetesError as error:
             logger.warning("could not reject it: %s", error, extra=ref.log_fields)

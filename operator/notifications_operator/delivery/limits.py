@@ -19,6 +19,7 @@ class RecipientLimits:
     def __init__(self, settings: NamespaceLimitSettings) -> None:
         self._settings = settings
         self._recent: dict[str, dict[str, tuple[datetime, int]]] = {}
+        self._tidied: datetime | None = None
 
     def check(self, namespace: str, uid: str, users: int, now: datetime) -> str | None:
         """Return why so many users are too many, or ``None`` if they are not."""
@@ -47,6 +48,23 @@ class RecipientLimits:
         latest, most = recent.get(uid, (moment, 0))
         if users > most:
             recent[uid] = (max(moment, latest), users)
+        self._tidy(moment)
+
+    def _tidy(self, moment: datetime) -> None:
+        """Forget once an hour what is older, also of namespaces that ask for nothing more.
+
+        A deletion is no cause to forget: it would be a way round the bound.
+        """
+        if self._tidied is None:
+            self._tidied = moment
+        if moment - self._tidied < HOUR:
+            return
+        self._tidied = moment
+        kept = {
+            namespace: {uid: item for uid, item in recent.items() if item[0] > moment - HOUR}
+            for namespace, recent in self._recent.items()
+        }
+        self._recent = {namespace: recent for namespace, recent in kept.items() if recent}
 
     def _others(self, namespace: str, uid: str, now: datetime) -> int:
         """Return how many users the other Notifications of a namespace had within the hour."""

@@ -67,7 +67,11 @@ class Stored:
         return generation != self.notification.status.observed_generation
 
     def offer(self, notification: Notification, status: dict[str, Any]) -> None:
-        """Take a version of the object that the watch brought."""
+        """Take a version of the object that the watch brought, unless it brought a newer one."""
+        if self._incoming is not None:
+            waiting = self._incoming[0].metadata.version
+            if notification.metadata.version < waiting:
+                return
         self._incoming = (notification, status)
 
     def observe(self) -> None:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..api.conditions import Condition, ConditionType, condition, find_condition, merge_conditions
@@ -27,11 +28,23 @@ from .rows import Policy
 
 logger = logging.getLogger(__name__)
 
+LONGEST_ABSENCE = 24 * 3600.0
+"""Seconds after which it is forgotten that a processor was deleted; nothing waits longer for it."""
+
 SUCCESS_INTERVAL = 60.0
 """``lastSuccessTime`` is written at most once in this many seconds."""
 
 WRITE_RETRY = 5.0
 """Seconds before a status that could not be written is tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Absence:
+    """A processor that was deleted: since when, which one, and what is older than its deletion."""
+
+    since: float
+    uid: str
+    version: int
 
 
 class Supervisor:
@@ -57,7 +70,7 @@ class Supervisor:
         self._verify_interval = verify_interval
         self._channels: dict[str, Channel] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
-        self._missing_since: dict[str, float] = {}
+        self._absent: dict[str, _Absence] = {}
         self._listeners: list[Callable[[], None]] = []
         self._started = time.monotonic()
 
@@ -89,29 +102,34 @@ class Supervisor:
 
     def missing_seconds(self, name: str) -> float:
         """Return for how long a processor has been missing, as far as this process knows."""
-        return time.monotonic() - self._missing_since.get(name, self._started)
+        absence = self._absent.get(name)
+        return time.monotonic() - (absence.since if absence else self._started)
 
     def offer(self, resource: NotificationProcessor) -> None:
         """Take a processor that was created or changed."""
         if resource.metadata.namespace != self._namespace:
             self._refuse(resource.metadata, resource.status.conditions)
-            return
-        self._channel(resource.metadata).offer(resource)
+        elif not self._is_outdated(resource.metadata):
+            self._channel(resource.metadata).offer(resource)
 
     def offer_invalid(self, metadata: ObjectMeta, problem: str) -> None:
         """Take a processor whose specification cannot be read."""
         if metadata.namespace != self._namespace:
             self._refuse(metadata, ())
-            return
-        self._channel(metadata).offer_invalid(metadata, problem)
+        elif not self._is_outdated(metadata):
+            self._channel(metadata).offer_invalid(metadata, problem)
 
     def withdraw(self, metadata: ObjectMeta) -> None:
-        """Let go of a processor that was deleted."""
+        """Let go of a processor that was deleted, unless another has its name by now."""
         key = metadata.name if metadata.namespace == self._namespace else metadata.uid
+        channel = self._channels.get(key)
+        if channel is not None and channel.metadata.uid != metadata.uid:
+            return
         for task in self._tasks.pop(key, []):
             task.cancel()
-        if self._channels.pop(key, None) is not None:
-            self._missing_since[key] = time.monotonic()
+        if channel is not None:
+            del self._channels[key]
+            self._note_absence(channel, metadata.version)
             logger.info("processor deleted", extra={"processor": metadata.name})
             self._changed()
 
@@ -127,6 +145,30 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _is_outdated(self, metadata: ObjectMeta) -> bool:
+        """Return whether something newer is known of a name than this version.
+
+        The watch keeps the order of one object's events, but not of those of an object and of
+        the one that took its name.
+        """
+        if channel := self._channels.get(metadata.name):
+            return metadata.version < channel.metadata.version
+        absence = self._absent.get(metadata.name)
+        if absence is None:
+            return False
+        return metadata.uid == absence.uid or metadata.version < absence.version
+
+    def _note_absence(self, channel: Channel, deleted_at: int) -> None:
+        now = time.monotonic()
+        over = [name for name, item in self._absent.items() if now - item.since > LONGEST_ABSENCE]
+        for name in over:
+            del self._absent[name]
+        self._absent[channel.name] = _Absence(
+            since=now,
+            uid=channel.metadata.uid,
+            version=max(deleted_at, channel.metadata.version),
+        )
+
     def _channel(self, metadata: ObjectMeta) -> Channel:
         channel = self._channels.get(metadata.name)
         if channel is None:
@@ -138,7 +180,7 @@ class Supervisor:
                 verify_interval=self._verify_interval,
             )
             self._channels[metadata.name] = channel
-            self._missing_since.pop(metadata.name, None)
+            self._absent.pop(metadata.name, None)
             logger.info("processor found", extra={"processor": metadata.name})
             self._tasks[metadata.name] = [
                 asyncio.create_task(channel.run(), name=f"processor {metadata.name}"),

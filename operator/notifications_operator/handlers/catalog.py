@@ -7,15 +7,16 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Any
 
 from ..api.errors import ExpiredError, ForbiddenError, KubernetesError
 from ..catalog import CatalogStore, Directory, ParsedSource, Source, SourceKey, parse_source
-from ..kube.client import KubernetesClient
+from ..kube.client import KubernetesClient, ObjectVersion
 from ..kube.events import EventRecorder
-from ..settings import CatalogSettings
+from ..settings import CatalogSettings, WatchSettings
 from ..telemetry import metrics
+from .resync import next_pause
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ class CatalogFeed:
         *,
         namespaces: Sequence[str],
         settings: CatalogSettings,
+        watch: WatchSettings,
         publish: Callable[[Directory], None],
         leading: Callable[[], bool],
     ) -> None:
@@ -40,13 +42,14 @@ class CatalogFeed:
         self._recorder = recorder
         self._namespaces = namespaces
         self._settings = settings
+        self._watch_settings = watch
         self._publish = publish
         self._leading = leading
         self._unsaid: dict[SourceKey, ParsedSource] = {}
         self._may_speak = asyncio.Event()
         self._store = CatalogStore(settle=settings.settle, removal_settle=settings.removal_settle)
         self._read: dict[str, asyncio.Event] = {name: asyncio.Event() for name in namespaces}
-        self._known: dict[str, set[SourceKey]] = {name: set() for name in namespaces}
+        self._known: dict[str, dict[SourceKey, ObjectVersion]] = {name: {} for name in namespaces}
         self._reported: dict[SourceKey, tuple[str, ...]] = {}
         self._problem_counts: dict[SourceKey, int] = {}
         self._changed = asyncio.Event()
@@ -90,15 +93,14 @@ class CatalogFeed:
         """List and watch one namespace; whatever goes wrong, list again."""
         while True:
             try:
-                items, version = await self._client.list_catalog(namespace)
+                items, listed = await self._client.list_catalog(namespace)
                 await self._replace(namespace, items)
                 self._set_unreadable(namespace, None)
                 self._read[namespace].set()
-                async for event in self._client.watch_catalog(namespace, version):
-                    if event.deleted:
-                        self._remove(namespace, _key(event.body))
-                    else:
-                        await self._apply(namespace, event.body)
+                version: str | None = listed
+                while version is not None:
+                    await self._watch(namespace, version)
+                    version = await self._compare(namespace)
             except ExpiredError:
                 continue
             except KubernetesError as error:
@@ -106,6 +108,42 @@ class CatalogFeed:
                 logger.log(level, "cannot read the catalog in %s: %s", namespace, error)
                 self._set_unreadable(namespace, str(error))
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def _watch(self, namespace: str, version: str) -> None:
+        """Take what the watch brings after a version, until it is time to compare."""
+        end = asyncio.get_running_loop().time()
+        end += next_pause(self._watch_settings.resync_interval)
+        watch = self._client.watch_catalog(
+            namespace, version, inactivity_timeout=self._watch_settings.inactivity_timeout
+        )
+        async with aclosing(watch) as events:
+            while True:
+                try:
+                    async with asyncio.timeout_at(end):
+                        event = await anext(events)
+                except TimeoutError:
+                    return
+                if event.deleted:
+                    self._remove(namespace, _key(event.body))
+                else:
+                    await self._apply(namespace, event.body)
+
+    async def _compare(self, namespace: str) -> str | None:
+        """Compare what is known with a list.
+
+        Returns
+        -------
+        str or None
+            The version to watch on from, or ``None`` if all must be read again.
+        """
+        listed, version = await self._client.list_catalog_versions(namespace)
+        if set(listed) == set(self._known[namespace].values()):
+            metrics.RESYNCS.labels("configmaps", "complete").inc()
+            return version
+        # What changed just now differs too, so this is no fault of the watch yet.
+        logger.info("the catalog in %s differs from a list; reading it again", namespace)
+        metrics.RESYNCS.labels("configmaps", "missed").inc()
+        return None
 
     def _set_unreadable(self, namespace: str, problem: str | None) -> None:
         if problem is not None:
@@ -116,7 +154,7 @@ class CatalogFeed:
 
     async def _replace(self, namespace: str, items: Sequence[dict[str, Any]]) -> None:
         """Take a whole list: what is not in it is gone, even if no watch said so."""
-        for gone in self._known[namespace] - {_key(body) for body in items}:
+        for gone in self._known[namespace].keys() - {_key(body) for body in items}:
             self._remove(namespace, gone)
         for body in items:
             await self._apply(namespace, body)
@@ -130,7 +168,7 @@ class CatalogFeed:
             data=body.get("data") or {},
             binary_data=body.get("binaryData") or {},
         )
-        self._known[namespace].add(source.key)
+        self._known[namespace][source.key] = ObjectVersion.of(body)
         if self._store.is_current(source):
             return
         parsed = await asyncio.to_thread(parse_source, source)
@@ -139,7 +177,7 @@ class CatalogFeed:
         self._changed.set()
 
     def _remove(self, namespace: str, key: SourceKey) -> None:
-        self._known[namespace].discard(key)
+        self._known[namespace].pop(key, None)
         self._reported.pop(key, None)
         self._unsaid.pop(key, None)
         self._store.remove(key, time.monotonic())

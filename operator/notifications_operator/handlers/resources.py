@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
@@ -10,6 +11,7 @@ import kopf
 from ..api.references import NOTIFICATIONS, PROCESSORS
 from ..api.resource import GROUP, VERSION
 from ..delivery.engine import Engine
+from ..settings import WatchSettings
 from .login import add_login
 from .resync import WatchCheck
 
@@ -35,9 +37,10 @@ class NoDiffBase(kopf.DiffBaseStorage):
         """Store nothing."""
 
 
-def make_registry(engine: Engine, check: WatchCheck) -> kopf.OperatorRegistry:
-    """Return the handlers, bound to an engine.
+def make_registry(engine: Engine, checks: Mapping[str, WatchCheck]) -> kopf.OperatorRegistry:
+    """Return the handlers, bound to an engine and to the check of each kind's watch.
 
+    What an engine could not take was not brought, as far as the check goes.
     Only raw events are used: kopf persists nothing, adds no finalizer and writes no annotation.
     """
     registry = kopf.OperatorRegistry()
@@ -47,24 +50,26 @@ def make_registry(engine: Engine, check: WatchCheck) -> kopf.OperatorRegistry:
     async def notification(event: kopf.RawEvent, **_: Any) -> None:
         body: dict[str, Any] = dict(event["object"])
         if event["type"] == "DELETED":
-            check.forget(body["metadata"]["uid"])
+            checks[NOTIFICATIONS].forget(body)
             engine.withdraw(body["metadata"]["uid"])
         else:
-            check.saw(body)
             engine.offer(body)
+            checks[NOTIFICATIONS].saw(body)
 
     @kopf.on.event(GROUP, VERSION, PROCESSORS, registry=registry)
     async def processor(event: kopf.RawEvent, **_: Any) -> None:
         body: dict[str, Any] = dict(event["object"])
         if event["type"] == "DELETED":
+            checks[PROCESSORS].forget(body)
             engine.withdraw_processor(body)
         else:
             engine.offer_processor(body)
+            checks[PROCESSORS].saw(body)
 
     return registry
 
 
-def make_settings() -> kopf.OperatorSettings:
+def make_settings(watch: WatchSettings) -> kopf.OperatorSettings:
     """Return kopf's settings: an informer that never gives up and never writes."""
     settings = kopf.OperatorSettings()
     settings.persistence.diffbase_storage = NoDiffBase()
@@ -74,6 +79,7 @@ def make_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.queueing.idle_timeout = 1.0
     settings.watching.chunk_size = 500
+    settings.watching.inactivity_timeout = watch.inactivity_timeout
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330
     settings.networking.request_timeout = 30

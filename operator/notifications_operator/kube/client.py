@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from ..api.errors import ExpiredError, NotFoundError
-from ..api.references import NOTIFICATIONS, PROCESSORS, SLICES, ObjectRef
+from ..api.references import PROCESSORS, SLICES, ObjectRef
 from ..api.resource import GROUP, VERSION
 from ..api.slice import NOTIFICATION_UID_LABEL
-from .transport import Transport
+from .transport import METADATA_ONLY, Transport
+
+T = TypeVar("T")
 
 FIELD_MANAGER = "notifications-operator"
 """Name under which the API server records our writes."""
@@ -38,6 +40,36 @@ class ConfigMapEvent:
 
     body: dict[str, Any]
     deleted: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectVersion:
+    """An object and the version of it that a list or a watch brought."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Self:
+        """Return what an object's metadata say."""
+        metadata = body["metadata"]
+        return cls(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
+        )
+
+    @property
+    def number(self) -> int:
+        """The version as a number, which orders versions of one kind (KEP-5504)."""
+        return int(self.resource_version)
+
+
+def _whole(body: dict[str, Any]) -> dict[str, Any]:
+    return body
 
 
 class KubernetesClient:
@@ -66,14 +98,19 @@ class KubernetesClient:
     async def list_processors(self, namespace: str) -> list[dict[str, Any]]:
         """Return the NotificationProcessors of a namespace."""
         items, _ = await self._list(
-            f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PROCESSORS}", {}
+            f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{PROCESSORS}", {}, take=_whole
         )
         return items
 
-    async def list_notifications(self) -> list[dict[str, Any]]:
-        """Return the Notifications of all namespaces."""
-        items, _ = await self._list(f"/apis/{GROUP}/{VERSION}/{NOTIFICATIONS}", {})
-        return items
+    async def list_versions(self, plural: str) -> list[ObjectVersion]:
+        """Return which custom resources of a kind there are in all namespaces, and their versions.
+
+        The API server is asked for metadata alone and each page is reduced at once, so that many
+        objects cost little and hold nothing up.
+        """
+        path = f"/apis/{GROUP}/{VERSION}/{plural}"
+        found, _ = await self._list(path, {}, accept=METADATA_ONLY, take=ObjectVersion.of)
+        return found
 
     async def patch_status(
         self, ref: ObjectRef, status: Mapping[str, Any], *, resource_version: str
@@ -110,6 +147,7 @@ class KubernetesClient:
         items, _ = await self._list(
             f"/apis/{GROUP}/{VERSION}/namespaces/{owner.namespace}/{SLICES}",
             {"labelSelector": f"{NOTIFICATION_UID_LABEL}={owner.uid}"},
+            take=_whole,
         )
         return items
 
@@ -169,15 +207,27 @@ class KubernetesClient:
     async def list_catalog(self, namespace: str) -> tuple[list[dict[str, Any]], str]:
         """Return the catalog's ConfigMaps in a namespace, and the version of the list."""
         return await self._list(
-            f"/api/v1/namespaces/{namespace}/configmaps", {"labelSelector": CATALOG_LABEL}
+            f"/api/v1/namespaces/{namespace}/configmaps",
+            {"labelSelector": CATALOG_LABEL},
+            take=_whole,
+        )
+
+    async def list_catalog_versions(self, namespace: str) -> tuple[list[ObjectVersion], str]:
+        """Return which ConfigMaps of the catalog there are; otherwise as `list_catalog`."""
+        return await self._list(
+            f"/api/v1/namespaces/{namespace}/configmaps",
+            {"labelSelector": CATALOG_LABEL},
+            accept=METADATA_ONLY,
+            take=ObjectVersion.of,
         )
 
     async def watch_catalog(
-        self, namespace: str, resource_version: str
-    ) -> AsyncIterator[ConfigMapEvent]:
+        self, namespace: str, resource_version: str, *, inactivity_timeout: float
+    ) -> AsyncGenerator[ConfigMapEvent, None]:
         """Yield changes of the catalog's ConfigMaps after a version.
 
-        The stream goes on over the server's regular ends and stops with an error.
+        The stream goes on over the server's regular ends, and over silences of so many seconds
+        (the server sends a bookmark about once a minute), and stops with an error.
 
         Raises
         ------
@@ -193,10 +243,13 @@ class KubernetesClient:
                 "allowWatchBookmarks": "true",
             }
             path = f"/api/v1/namespaces/{namespace}/configmaps"
-            async for event in self._transport.watch(path, query):
-                resource_version = event["object"]["metadata"]["resourceVersion"]
-                if event["type"] != "BOOKMARK":
-                    yield ConfigMapEvent(body=event["object"], deleted=event["type"] == "DELETED")
+            watch = self._transport.watch(path, query, inactivity_timeout=inactivity_timeout)
+            async with aclosing(watch) as events:
+                async for event in events:
+                    resource_version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] != "BOOKMARK":
+                        deleted = event["type"] == "DELETED"
+                        yield ConfigMapEvent(body=event["object"], deleted=deleted)
 
     async def get_lease(self, namespace: str, name: str) -> dict[str, Any] | None:
         """Return a Lease, or ``None`` if it is not there."""
@@ -271,22 +324,34 @@ class KubernetesClient:
             content_type="application/merge-patch+json",
         )
 
-    async def _list(self, path: str, query: Mapping[str, str]) -> tuple[list[dict[str, Any]], str]:
+    async def _list(
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        accept: str = "application/json",
+        take: Callable[[dict[str, Any]], T],
+    ) -> tuple[list[T], str]:
         """List page by page; an expired continuation starts anew."""
         while True:
             try:
-                return await self._list_pages(path, query)
+                return await self._list_pages(path, query, accept, take)
             except ExpiredError:
                 continue
 
     async def _list_pages(
-        self, path: str, query: Mapping[str, str]
-    ) -> tuple[list[dict[str, Any]], str]:
-        items: list[dict[str, Any]] = []
+        self,
+        path: str,
+        query: Mapping[str, str],
+        accept: str,
+        take: Callable[[dict[str, Any]], T],
+    ) -> tuple[list[T], str]:
+        items: list[T] = []
         page = {**query, "limit": str(_PAGE)}
         while True:
-            answer = await self._transport.request("GET", path, query=page)
-            items.extend(answer["items"])
+            answer = await self._transport.request("GET", path, query=page, accept=accept)
+            # A list of metadata alone says null where there are none.
+            items.extend(map(take, answer["items"] or ()))
             token = answer["metadata"].get("continue")
             if not token:
                 return items, answer["metadata"]["resourceVersion"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
@@ -24,11 +25,16 @@ from ..api.errors import (
 )
 from ..telemetry import metrics
 
+logger = logging.getLogger(__name__)
+
 REQUEST_TIMEOUT = 30.0
 """Seconds for one request, watches aside."""
 
 WATCH_SECONDS = 300
 """Seconds after which the server ends a watch, so that a dead connection is noticed."""
+
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""Asks for a list of which the objects' metadata alone are wanted (KEP-2334)."""
 
 _ERRORS: Mapping[int, type[KubernetesError]] = {
     400: RejectedError,
@@ -75,6 +81,7 @@ class Transport:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> dict[str, Any]:
         """Send one request and return the answer's JSON object.
 
@@ -83,7 +90,15 @@ class Transport:
         KubernetesError
             One of its subclasses, by the answer's status.
         """
-        response = await self._send(method, path, query, body, content_type, REQUEST_TIMEOUT)
+        response = await self._send(
+            method,
+            path,
+            query,
+            body=body,
+            content_type=content_type,
+            accept=accept,
+            timeout=REQUEST_TIMEOUT,
+        )
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 data = await response.read()
@@ -94,9 +109,15 @@ class Transport:
         return _object(method, path, data)
 
     async def watch(
-        self, path: str, query: Mapping[str, str]
+        self, path: str, query: Mapping[str, str], *, inactivity_timeout: float | None = None
     ) -> AsyncGenerator[dict[str, Any], None]:
         """Yield watch events until the server ends the stream.
+
+        Parameters
+        ----------
+        inactivity_timeout
+            Seconds without any event, bookmarks included, after which the stream is taken for
+            dead and ends as if the server had ended it.
 
         Raises
         ------
@@ -107,11 +128,24 @@ class Transport:
         """
         full = {**query, "watch": "true", "timeoutSeconds": str(WATCH_SECONDS)}
         timeout = WATCH_SECONDS + REQUEST_TIMEOUT
-        response = await self._send("GET", path, full, None, "application/json", timeout)
+        try:
+            async with asyncio.timeout(inactivity_timeout):
+                response = await self._send("GET", path, full, timeout=timeout)
+        except TimeoutError:
+            logger.info("a watch of %s was not answered; watching anew", path)
+            return
         try:
             if response.status >= 300:
                 raise _error("WATCH", path, response.status, await response.read())
-            async for line in response.content:
+            while True:
+                try:
+                    async with asyncio.timeout(inactivity_timeout):
+                        line = await response.content.readline()
+                except TimeoutError:
+                    logger.info("a watch of %s is silent; watching anew", path)
+                    return
+                if not line:
+                    return
                 event = _object("WATCH", path, line)
                 if not isinstance(event.get("object"), dict) or "type" not in event:
                     raise UnavailableError(f"WATCH {path}: brought no event: {line[:64]!r}")
@@ -130,9 +164,11 @@ class Transport:
         method: str,
         path: str,
         query: Mapping[str, str] | None,
-        body: Mapping[str, Any] | None,
-        content_type: str,
+        *,
         timeout: float,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> aiohttp.ClientResponse:
         verb, resource = "WATCH" if "watch" in (query or {}) else method, resource_of(path)
         try:
@@ -140,7 +176,7 @@ class Transport:
                 method,
                 path,
                 query_params=list((query or {}).items()),
-                header_params={"Content-Type": content_type, "Accept": "application/json"},
+                header_params={"Content-Type": content_type, "Accept": accept},
                 body=body,
                 auth_settings=["BearerToken"],
             )

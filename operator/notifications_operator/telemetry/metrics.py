@@ -15,6 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from ..api.notification import DeliveryState, Notification, NotificationState
 from ..api.reasons import Reason
+from ..api.references import NOTIFICATIONS, PROCESSORS
 
 _LONG = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400, 86400)
 
@@ -107,12 +108,13 @@ CATALOG_UNREADABLE = Gauge(
 )
 RESYNCS = Counter(
     "notifications_resyncs",
-    "Lists of all Notifications that the watch was compared with, by result.",
-    ["result"],
+    "Lists that a watch was compared with, by result.",
+    ["resource", "result"],
 )
 WATCH_MISSED = Counter(
     "notifications_watch_missed",
-    "Notifications that a list showed and the watch did not bring in time.",
+    "Changes and deletions that a list showed and the watch did not bring in time.",
+    ["resource"],
 )
 
 for _state in (
@@ -123,8 +125,10 @@ for _state in (
     NotificationState.NO_RECIPIENTS,
 ):
     FINISHED.labels(_state)
-for _result in ("complete", "missed", "failed"):
-    RESYNCS.labels(_result)
+for _resource in (NOTIFICATIONS, PROCESSORS, "configmaps"):
+    WATCH_MISSED.labels(_resource)
+    for _result in ("complete", "missed", "failed"):
+        RESYNCS.labels(_resource, _result)
 
 
 @dataclass(frozen=True, kw_only=True)

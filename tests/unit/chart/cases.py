@@ -41,6 +41,7 @@ EVERYTHING: dict[str, Any] = {
     "origins": {"trustedNamespaces": ["argocd"]},
     "sendmailPaths": ["/usr/bin/msmtp"],
     "delivery": {"openWait": 6, "processorGrace": 301, "verifyInterval": 59, "shutdownGrace": 26},
+    "watch": {"resyncInterval": 300, "inactivityTimeout": 65.5},
     "replicaCount": 2,
     "leaderElection": {
         "leaseName": "mail",

@@ -98,3 +98,12 @@ def test_within_any_hour_no_more_than_allowed(requests: list[tuple[int, int]]) -
             allowed.append((clock, users))
     for start, _ in allowed:
         assert sum(users for at, users in allowed if start <= at < start + 3600) <= 12
+
+
+def test_what_is_older_than_an_hour_is_forgotten_in_every_namespace() -> None:
+    """Also in namespaces that are gone, and so never ask again."""
+    bound = limits(recipients_per_hour=10)
+    for number in range(50):
+        bound.note(f"gone-{number}", f"uid-{number}", 1, NOW + seconds(number))
+    bound.note("team", "one", 1, NOW + seconds(3700))
+    assert list(bound._recent) == ["team"]

@@ -12,7 +12,7 @@ from notifications_operator.catalog import Directory
 from notifications_operator.handlers.catalog import CatalogFeed
 from notifications_operator.kube.client import KubernetesClient
 from notifications_operator.kube.events import EventRecorder
-from notifications_operator.settings import CatalogSettings
+from notifications_operator.settings import CatalogSettings, WatchSettings
 from tests.unit.kube.peer import Peer, peer, reply
 
 USER = """
@@ -55,6 +55,7 @@ async def test_broken_documents_are_named_once_it_leads() -> None:
             EventRecorder(client, instance="pod"),
             namespaces=["operator"],
             settings=CatalogSettings(settle=0),
+            watch=WatchSettings(),
             publish=directories.append,
             leading=lambda: leading,
         )

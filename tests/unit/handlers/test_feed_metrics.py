@@ -1,4 +1,4 @@
-"""What catalog feed and watch check tell of themselves in metrics and logs."""
+"""What the catalog feed tells of itself in metrics and logs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 
-from notifications_operator.api.errors import ForbiddenError, UnavailableError
+from notifications_operator.api.errors import ForbiddenError
 from notifications_operator.handlers import catalog as catalog_module
-from notifications_operator.handlers import resync
 from notifications_operator.handlers.catalog import CatalogFeed
-from notifications_operator.handlers.resync import WatchCheck
 from notifications_operator.kube.client import ConfigMapEvent, KubernetesClient
 from notifications_operator.kube.events import EventRecorder
-from notifications_operator.settings import CatalogSettings
+from notifications_operator.settings import CatalogSettings, WatchSettings
 from tests.unit.delivery.harness import MemoryRecorder
 
 USER = """
@@ -57,7 +55,9 @@ class Catalog:
             raise self.failure
         return self.bodies, "1"
 
-    async def watch_catalog(self, namespace: str, version: str) -> AsyncIterator[ConfigMapEvent]:
+    async def watch_catalog(
+        self, namespace: str, version: str, *, inactivity_timeout: float
+    ) -> AsyncIterator[ConfigMapEvent]:
         while True:
             event = await self.events.get()
             if isinstance(event, Exception):
@@ -72,6 +72,7 @@ async def feeding(client: Catalog) -> AsyncIterator[None]:
         cast("EventRecorder", MemoryRecorder()),
         namespaces=["ns"],
         settings=CatalogSettings(settle=0, removal_settle=0),
+        watch=WatchSettings(),
         publish=lambda directory: None,
         leading=lambda: True,
     )
@@ -115,41 +116,3 @@ async def test_namespace_that_cannot_be_read(
         client.failure = None
         await until(lambda: value("catalog_unreadable_namespaces") == 0)
     assert "can be read again" in caplog.text
-
-
-class Lists:
-    """A client whose lists are given."""
-
-    def __init__(self) -> None:
-        self.failure: Exception | None = None
-
-    async def list_notifications(self) -> list[dict[str, Any]]:
-        if self.failure is not None:
-            raise self.failure
-        return [{"metadata": {"uid": f"u-{number}", "resourceVersion": "5"}} for number in (1, 2)]
-
-
-async def test_watch_that_misses_something_is_counted(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    monkeypatch.setattr(resync, "CATCH_UP_SECONDS", 0.02)
-    monkeypatch.setattr(resync, "POLL_SECONDS", 0.01)
-    client = Lists()
-    offered: list[dict[str, Any]] = []
-    check = WatchCheck(cast("KubernetesClient", client), offer=offered.append)
-    results = {name: value("resyncs_total", result=name) for name in ("complete", "missed")}
-    failed, missed = value("resyncs_total", result="failed"), value("watch_missed_total")
-    client.failure = UnavailableError("down")
-    await check._compare()
-    assert value("resyncs_total", result="failed") == failed + 1
-    client.failure = None
-    check.saw({"metadata": {"uid": "u-1", "resourceVersion": "5"}})
-    await check._compare()
-    assert value("watch_missed_total") == missed + 1
-    assert value("resyncs_total", result="missed") == results["missed"] + 1
-    assert [body["metadata"]["uid"] for body in offered] == ["u-2"]
-    check.saw({"metadata": {"uid": "u-2", "resourceVersion": "6"}})
-    await check._compare()
-    assert value("resyncs_total", result="complete") == results["complete"] + 1
-    assert "the watch brings everything" in caplog.text

@@ -12,6 +12,7 @@ import pytest
 
 from notifications_operator.handlers.login import add_login
 from notifications_operator.handlers.resources import make_settings
+from notifications_operator.settings import WatchSettings
 
 
 async def logged_in(
@@ -34,7 +35,7 @@ async def logged_in(
     add_login(registry)
     (handler,) = registry._activities.get_all_handlers()
     login: Any = handler.fn
-    info = await login(settings=make_settings(), logger=logging.getLogger(__name__))
+    info = await login(settings=make_settings(WatchSettings()), logger=logging.getLogger(__name__))
     assert isinstance(info, kopf.ConnectionInfo)
     return info
 

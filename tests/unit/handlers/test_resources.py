@@ -16,9 +16,10 @@ from kopf._core.engines.indexing import OperatorIndexers
 from kopf._core.reactor.inventory import ResourceMemories
 from kopf._core.reactor.processing import process_resource_event
 
-from notifications_operator.api.references import NOTIFICATIONS
+from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS
 from notifications_operator.api.resource import GROUP, VERSION
 from notifications_operator.handlers.resources import make_registry, make_settings
+from notifications_operator.settings import WatchSettings
 
 BODY = {
     "apiVersion": f"{GROUP}/{VERSION}",
@@ -68,8 +69,10 @@ async def test_an_event_is_handed_over_whole_and_nothing_is_written(
     version = await process_resource_event(
         lifecycle=lifecycles.all_at_once,
         indexers=OperatorIndexers(),
-        registry=make_registry(cast(Any, heard), cast(Any, heard)),
-        settings=make_settings(),
+        registry=make_registry(
+            cast(Any, heard), dict.fromkeys((NOTIFICATIONS, PROCESSORS), cast(Any, heard))
+        ),
+        settings=make_settings(WatchSettings()),
         memories=ResourceMemories(),
         memobase=cast(Any, Memo()),
         resource=Resource(
@@ -87,7 +90,7 @@ async def test_an_event_is_handed_over_whole_and_nothing_is_written(
 
 
 def test_settings_of_kopf_keep_it_quiet() -> None:
-    settings = make_settings()
+    settings = make_settings(WatchSettings())
 
     assert isinstance(settings.persistence.diffbase_storage, kopf.DiffBaseStorage)
     assert not settings.posting.enabled

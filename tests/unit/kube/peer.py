@@ -25,6 +25,7 @@ class Received:
     query: dict[str, str]
     content_type: str
     authorization: str | None
+    accept: str
     body: Any
 
 
@@ -50,6 +51,7 @@ class Peer:
                 query=dict(request.query),
                 content_type=request.content_type,
                 authorization=request.headers.get("Authorization"),
+                accept=request.headers.get("Accept", ""),
                 body=json.loads(text) if text else None,
             )
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from notifications_operator.api.errors import (
     ConflictError,
@@ -129,14 +132,66 @@ async def test_list_whose_token_expired_starts_anew(server: Peer, client: Kubern
     assert "continue" not in server.received[2].query
 
 
-async def test_list_of_processors_and_notifications(server: Peer, client: KubernetesClient) -> None:
-    server.answer(reply(page("email")), reply(page("n")))
+async def test_list_of_processors(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply(page("email")))
     assert len(await client.list_processors("operator")) == 1
-    assert len(await client.list_notifications()) == 1
+    (found,) = server.received
+    assert found.path == f"{GROUP_PATH}/namespaces/operator/notificationprocessors"
+
+
+def versions(*names: str, token: str = "") -> dict[str, Any]:
+    items = [
+        {"metadata": {"namespace": "team", "name": name, "uid": name, "resourceVersion": "12"}}
+        for name in names
+    ]
+    return {"items": items, "metadata": {"resourceVersion": "100", "continue": token}}
+
+
+async def test_versions_are_listed_by_their_metadata(
+    server: Peer, client: KubernetesClient
+) -> None:
+    server.answer(reply(versions("a", token="next")), reply(versions("b")), reply(versions("c")))
+    found = await client.list_versions("notifications")
+    assert [(item.name, item.number) for item in found] == [("a", 12), ("b", 12)]
+    server.answer(reply({"items": None, "metadata": {"resourceVersion": "100"}}))
+    (config_map,), version = await client.list_catalog_versions("operator")
+    assert (config_map.name, version) == ("c", "100")
+    assert await client.list_versions("notifications") == []
     assert [found.path for found in server.received] == [
-        f"{GROUP_PATH}/namespaces/operator/notificationprocessors",
+        f"{GROUP_PATH}/notifications",
+        f"{GROUP_PATH}/notifications",
+        "/api/v1/namespaces/operator/configmaps",
         f"{GROUP_PATH}/notifications",
     ]
+    assert all("as=PartialObjectMetadataList" in found.accept for found in server.received)
+    assert server.received[2].query["labelSelector"].endswith("/catalog=true")
+
+
+async def test_silent_watch_is_begun_anew_where_it_ended(
+    server: Peer, client: KubernetesClient
+) -> None:
+    """Whether nothing comes any more, or the watch is not even answered."""
+    end = asyncio.Event()
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(json.dumps(event("ADDED", "10")).encode() + b"\n")
+        await end.wait()
+        return response
+
+    async def unanswered(_: web.Request) -> web.StreamResponse:
+        await end.wait()
+        return web.Response()
+
+    server.answer(silent, unanswered, stream(event("DELETED", "16")), failure(410))
+    seen = []
+    with pytest.raises(ExpiredError):
+        async for item in client.watch_catalog("operator", "9", inactivity_timeout=0.2):
+            seen.append(item.deleted)  # noqa: PERF401
+    end.set()
+    assert seen == [False, True]
+    assert [found.query["resourceVersion"] for found in server.received] == ["9", "10", "10", "16"]
 
 
 def event(kind: str, version: str) -> dict[str, Any]:
@@ -154,7 +209,7 @@ async def test_watch_goes_on_where_the_server_ended_it(
     )
     seen = []
     with pytest.raises(ExpiredError):
-        async for item in client.watch_catalog("operator", "9"):
+        async for item in client.watch_catalog("operator", "9", inactivity_timeout=60):
             seen.append((item.body["metadata"]["resourceVersion"], item.deleted))  # noqa: PERF401
     assert seen == [("10", False), ("11", False), ("16", True)]
     assert [found.query["resourceVersion"] for found in server.received] == ["9", "11", "15", "16"]
