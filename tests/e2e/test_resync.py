@@ -59,6 +59,7 @@ async def start_operator(
             settings={
                 "NOTIFICATIONS_WATCH__RESYNC_INTERVAL": str(resync),
                 "NOTIFICATIONS_WATCH__INACTIVITY_TIMEOUT": str(inactivity),
+                "NOTIFICATIONS_CATALOG__UNKNOWN_GRACE": "120",
                 "NOTIFICATIONS_LEADER_ELECTION__LEASE_DURATION": "4",
                 "NOTIFICATIONS_LEADER_ELECTION__RENEW_INTERVAL": "1",
                 "NOTIFICATIONS_LEADER_ELECTION__RETRY_PERIOD": "1",
@@ -179,7 +180,6 @@ async def test_silent_watches(
         body = await kubernetes.wait("Notification", "n", namespace, complete, seconds=90)
     finally:
         await kubernetes.delete("ConfigMap", f"late-{resync:g}", installation.namespace)
-    # The unknown one waits for the catalog at most for its grace.
     assert rows(body)["user:default/ada"]["state"] == "Sent", operator.tail()
     assert sorted(catcher.recipients(title)) == ["ada@example.com", "late@example.com"]
 
