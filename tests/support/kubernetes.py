@@ -40,6 +40,9 @@ _APIS = {
     "RoleBinding": ("apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "CustomResourceDefinition": ("apis/apiextensions.k8s.io/v1", "customresourcedefinitions"),
 }
+BUSY_SECONDS = 10.0
+"""Seconds for which something is read again that the API server is too busy to answer (429)."""
+
 _CLUSTER_SCOPED = {"Namespace", "CustomResourceDefinition"}
 
 
@@ -196,17 +199,27 @@ class Kubernetes:
         content: str = "application/json",
     ) -> Object:
         data = None if body is None else json.dumps(body)
-        async with self._session.request(
-            method, path, data=data, params=query, headers={"Content-Type": content}
-        ) as response:
-            text = await response.text()
-            if response.status >= 300:
-                try:
-                    raise APIError(response.status, json.loads(text)["message"])
-                except (ValueError, KeyError):
-                    raise APIError(response.status, text) from None
-            answer: Object = json.loads(text)
-            return answer
+        end = time.monotonic() + BUSY_SECONDS
+        while True:
+            async with self._session.request(
+                method, path, data=data, params=query, headers={"Content-Type": content}
+            ) as response:
+                status, text = response.status, await response.text()
+            # Just after a definition was installed its storage may not be ready yet.
+            if status != 429 or method != "GET" or time.monotonic() > end:
+                return _answer(status, text)
+            await asyncio.sleep(0.2)
+
+
+def _answer(status: int, text: str) -> Object:
+    if status >= 300:
+        try:
+            message = json.loads(text)["message"]
+        except (ValueError, KeyError):
+            message = text
+        raise APIError(status, message)
+    answer: Object = json.loads(text)
+    return answer
 
 
 def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
