@@ -10,12 +10,20 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 import pytest
 
 from tests.support.installation import AddProcessor, Installation
-from tests.support.kubernetes import Kubernetes, Object, complete, notification, rows
+from tests.support.kubernetes import (
+    Kubernetes,
+    Object,
+    complete,
+    condition_is,
+    notification,
+    rows,
+)
 from tests.support.mail import Catcher
 from tests.support.smtp import CertificateAuthority, Pause, SMTPPeer, Step, TLSMode
 
@@ -112,6 +120,70 @@ async def test_recipients_edit(
         assert found[GRACE] == ("Skipped", "Cancelled")
         assert found[EDSGER] == ("Sent", None)
         assert peer.ledger.recipients == ["ada@example.com", "edsger@example.com"]
+
+
+async def test_recipients_and_payload_edit(
+    kubernetes: Kubernetes, namespace: str, title: str, add_processor: AddProcessor
+) -> None:
+    """Who is removed while the old form is on its way must not get the new one."""
+    async with SMTPPeer() as peer:
+        processor = await add_processor(smtp(peer), email=ONE_AT_A_TIME)
+        manifest = notification(
+            "moving", namespace, ADA, GRACE, title=f"{title} old", processors=[processor]
+        )
+        async with on_its_way(kubernetes, peer, manifest) as release:
+            edit = {
+                "recipients": {"entityRefs": [GRACE]},
+                "payload": {"title": f"{title} new"},
+            }
+            body = await observed(kubernetes, namespace, {"spec": edit})
+            assert rows(body)[ADA]["state"] == "Claimed"
+            release.set()
+        body = await end_of(kubernetes, namespace, revision=2)
+        assert ends(body) == {ADA: ("Sent", "Cancelled"), GRACE: ("Sent", None)}
+        mails = [
+            (message.rcpt_to[0], str(message.parsed["Subject"]).split()[-1])
+            for message in peer.ledger.messages
+        ]
+        assert mails == [("ada@example.com", "old"), ("grace@example.com", "new")]
+
+
+@pytest.mark.parametrize("edited", ["recipients", "processors"])
+async def test_what_was_taken_out_on_its_way_is_not_tried_again(
+    kubernetes: Kubernetes,
+    namespace: str,
+    title: str,
+    installation: Installation,
+    add_processor: AddProcessor,
+    edited: str,
+) -> None:
+    async with SMTPPeer() as peer:
+        quick = {"minDelay": "1s", "maxDelay": "1s"}
+        processor = await add_processor(smtp(peer), email=ONE_AT_A_TIME, retry=quick)
+        release, edit = asyncio.Event(), {}
+        peer.fail(Step.RCPT, Pause(release), recipient="ada@example.com")
+        peer.fail(Step.DATA, "451 4.3.0 try later")
+        await kubernetes.create(
+            notification("moving", namespace, ADA, title=title, processors=[processor])
+        )
+        await peer.ledger.wait_for_verb("RCPT", timeout=30)
+        match edited:
+            case "recipients":
+                edit, why = {"recipients": {"entityRefs": [GRACE]}}, "Cancelled"
+            case _:
+                edit, why = {"processors": ["email"]}, "Filtered"
+        body = await observed(kubernetes, namespace, {"spec": edit})
+        assert "Claimed" in {row["state"] for row in body["status"]["deliveries"]}
+        release.set()
+        body = await end_of(kubernetes, namespace)
+        (row,) = (
+            row
+            for row in body["status"]["deliveries"]
+            if (row["processor"], row["recipient"]) == (processor, ADA)
+        )
+        assert (row["state"], row["reason"], row["attempts"]) == ("Skipped", why, 1)
+        assert "ada@example.com" not in peer.ledger.recipients
+        assert body["status"]["state"] == "Delivered"
 
 
 async def test_processor_added(
@@ -242,12 +314,19 @@ async def test_processor_renamed(
         assert sorted(other.ledger.recipients) == ["ada@example.com", "grace@example.com"]
 
 
+@pytest.mark.parametrize(
+    ("cache", "reached"),
+    [({"ttl": 0}, ["a", "moved"]), ({"ttl": "1h"}, ["a", "b", "c"])],
+    ids=["looked-up", "remembered"],
+)
 async def test_catalog_changed(
     kubernetes: Kubernetes,
     namespace: str,
     title: str,
     installation: Installation,
     add_processor: AddProcessor,
+    cache: Object,
+    reached: list[str],
 ) -> None:
     """Whom it reaches was settled; where they are reached is looked up when it is sent."""
     team = f"team-{uuid.uuid4().hex[:8]}"
@@ -262,7 +341,7 @@ async def test_catalog_changed(
     )
     try:
         async with SMTPPeer() as peer:
-            processor = await add_processor(smtp(peer), email=ONE_AT_A_TIME)
+            processor = await add_processor(smtp(peer), email={**ONE_AT_A_TIME, "cache": cache})
             group = f"group:default/{team}"
             manifest = notification("moving", namespace, group, title=title, processors=[processor])
             async with on_its_way(kubernetes, peer, manifest) as release:
@@ -270,25 +349,34 @@ async def test_catalog_changed(
                 await kubernetes.patch(
                     "ConfigMap", team, installation.namespace, {"data": {"a": after}}
                 )
-                # Once its newest member can be named, the catalog is the new one.
-                await kubernetes.create(
-                    notification(
-                        "known", namespace, f"user:default/{team}-d", title=f"{title} known"
-                    )
-                )
-                await kubernetes.wait("Notification", "known", namespace, complete)
-                await asyncio.sleep(1)  # removals settle for 0.5 s
+                await forgotten(kubernetes, namespace, f"user:default/{team}-c")
                 release.set()
             body = await end_of(kubernetes, namespace)
             found = {name.rpartition("-")[2]: end for name, end in ends(body).items()}
-            assert found == {
-                "a": ("Sent", None),
-                "b": ("Sent", None),
-                "c": ("Skipped", "NoAddress"),
-            }
-            assert peer.ledger.recipients == ["a@example.com", "moved@example.com"]
+            last = ("Sent", None) if "c" in reached else ("Skipped", "NoAddress")
+            assert found == {"a": ("Sent", None), "b": ("Sent", None), "c": last}
+            assert peer.ledger.recipients == [f"{name}@example.com" for name in reached]
     finally:
         await kubernetes.delete("ConfigMap", team, installation.namespace)
+
+
+async def forgotten(kubernetes: Kubernetes, namespace: str, ref: str) -> None:
+    """Wait until the catalog does not know a user any more."""
+    async with asyncio.timeout(30):
+        for number in count():
+            name = f"probe-{number}"
+            await kubernetes.create(notification(name, namespace, ref, title="probe"))
+            body = await kubernetes.wait(
+                "Notification",
+                name,
+                namespace,
+                lambda body: complete(body) or unknown(body),
+            )
+            if unknown(body):
+                return
+
+
+unknown = condition_is("RecipientsResolved", "False", "UnknownEntities")
 
 
 def entities(team: str, **members: str) -> str:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.support.installation import AddProcessor, Installation, free_port
-from tests.support.kubernetes import Kubernetes, Object, notification, state_is
+from tests.support.kubernetes import Kubernetes, Object, condition_is, notification, state_is
 from tests.support.mail import Catcher
 from tests.support.smtp import Pause, SMTPPeer, Step
 
@@ -76,6 +76,7 @@ async def test_states_on_the_way(
             lambda body: state_is("Pending")(body) and body["status"].get("deliveries"),
         )
         assert conditions(body) == UNDER_WAY
+        assert condition_is("RecipientsResolved", "True", "Resolved")(body)
         body = await kubernetes.wait("Notification", "delivering", namespace, state_is("Delivering"))
         assert conditions(body) == UNDER_WAY
         assert {row["state"] for row in body["status"]["deliveries"]} == {"Claimed"}
