@@ -99,7 +99,9 @@ async def test_payload_edit(
         ]
         assert mails[0] == ("ada@example.com", "old")
         assert sorted(mails[1:]) == [("ada@example.com", "new"), ("grace@example.com", "new")]
-        update = next(message for message in peer.ledger.messages[1:] if "ada" in message.rcpt_to[0])
+        update = next(
+            message for message in peer.ledger.messages[1:] if "ada" in message.rcpt_to[0]
+        )
         assert update.parsed["References"] == peer.ledger.message_ids[0]
 
 
@@ -108,7 +110,9 @@ async def test_recipients_edit(
 ) -> None:
     async with SMTPPeer() as peer:
         processor = await add_processor(smtp(peer), email=ONE_AT_A_TIME)
-        manifest = notification("moving", namespace, ADA, GRACE, title=title, processors=[processor])
+        manifest = notification(
+            "moving", namespace, ADA, GRACE, title=title, processors=[processor]
+        )
         async with on_its_way(kubernetes, peer, manifest) as release:
             edit = {"spec": {"recipients": {"entityRefs": [EDSGER]}}}
             body = await observed(kubernetes, namespace, edit)
@@ -217,7 +221,9 @@ async def test_processor_removed(
 ) -> None:
     async with SMTPPeer() as peer:
         processor = await add_processor(smtp(peer), email=ONE_AT_A_TIME)
-        manifest = notification("moving", namespace, ADA, GRACE, title=title, processors=[processor])
+        manifest = notification(
+            "moving", namespace, ADA, GRACE, title=title, processors=[processor]
+        )
         async with on_its_way(kubernetes, peer, manifest) as release:
             await kubernetes.delete(KIND, processor, installation.namespace)
             body = await kubernetes.wait(
@@ -246,7 +252,9 @@ async def test_processor_removed_and_back(
         own = await kubernetes.get(KIND, processor, installation.namespace)
         metadata = {"name": processor, "namespace": installation.namespace}
         again = {key: own[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": metadata}
-        manifest = notification("moving", namespace, ADA, GRACE, title=title, processors=[processor])
+        manifest = notification(
+            "moving", namespace, ADA, GRACE, title=title, processors=[processor]
+        )
         async with on_its_way(kubernetes, peer, manifest) as release:
             await kubernetes.delete(KIND, processor, installation.namespace)
             await kubernetes.create(again)
@@ -265,7 +273,9 @@ async def test_processor_reconfigured(
 ) -> None:
     async with SMTPPeer() as peer, SMTPPeer() as other:
         processor = await add_processor(smtp(peer), email=ONE_AT_A_TIME)
-        manifest = notification("moving", namespace, ADA, GRACE, title=title, processors=[processor])
+        manifest = notification(
+            "moving", namespace, ADA, GRACE, title=title, processors=[processor]
+        )
         async with on_its_way(kubernetes, peer, manifest) as release:
             edit = {"spec": {"email": {"transportConfig": {"port": other.port}}}}
             body = await kubernetes.patch(KIND, processor, installation.namespace, edit)
@@ -412,7 +422,9 @@ async def test_secret_rotated(
             email=ONE_AT_A_TIME,
             secret={"username": "u", "password": "old"},
         )
-        manifest = notification("moving", namespace, ADA, GRACE, title=title, processors=[processor])
+        manifest = notification(
+            "moving", namespace, ADA, GRACE, title=title, processors=[processor]
+        )
         async with on_its_way(kubernetes, peer, manifest) as release:
             peer.password = "new"
             patch = {"stringData": {"password": "new"}}

@@ -95,9 +95,7 @@ async def test_what_could_not_be_tried_ends_with_its_age(
 ) -> None:
     """By the reason of its processor; one that is suspended has none, so it is `Expired`."""
     down = await add_processor(smtp(free_port()), ready=False, retry={"maxAge": "3s"})
-    held = await add_processor(
-        smtp(free_port()), ready=False, suspend=True, retry={"maxAge": "3s"}
-    )
+    held = await add_processor(smtp(free_port()), ready=False, suspend=True, retry={"maxAge": "3s"})
     for name in (down, held):
         await kubernetes.create(notification(name, namespace, ADA, title=title, processors=[name]))
     for name, why, state in ((down, "ConnectFailed", "Failed"), (held, "Expired", "Expired")):
@@ -113,7 +111,9 @@ async def test_a_session_that_the_server_ends_costs_no_attempt(
     async with SMTPPeer(max_messages=1) as peer:
         processor = await add_processor(smtp(peer.port), email=ONE_AT_A_TIME)
         await kubernetes.create(
-            notification("421", namespace, "group:default/root", title=title, processors=[processor])
+            notification(
+                "421", namespace, "group:default/root", title=title, processors=[processor]
+            )
         )
         body = await kubernetes.wait("Notification", "421", namespace, complete)
         assert [row["attempts"] for row in rows(body).values()] == [1, 1, 1]

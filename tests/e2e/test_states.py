@@ -77,7 +77,9 @@ async def test_states_on_the_way(
         )
         assert conditions(body) == UNDER_WAY
         assert condition_is("RecipientsResolved", "True", "Resolved")(body)
-        body = await kubernetes.wait("Notification", "delivering", namespace, state_is("Delivering"))
+        body = await kubernetes.wait(
+            "Notification", "delivering", namespace, state_is("Delivering")
+        )
         assert conditions(body) == UNDER_WAY
         assert {row["state"] for row in body["status"]["deliveries"]} == {"Claimed"}
         body = await kubernetes.wait("Notification", "suspended", namespace, state_is("Suspended"))

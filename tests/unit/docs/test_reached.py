@@ -30,8 +30,7 @@ VALUES = {
     "reasons": list(Reason),
     "processor reasons": list(ProcessorReason),
     "conditions": [
-        f"{kind}={status}"
-        for kind, status in product(ConditionType, ("True", "False", "Unknown"))
+        f"{kind}={status}" for kind, status in product(ConditionType, ("True", "False", "Unknown"))
     ],
 }
 
