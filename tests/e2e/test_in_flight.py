@@ -164,7 +164,8 @@ async def test_what_was_taken_out_on_its_way_is_not_tried_again(
     async with SMTPPeer() as peer:
         quick = {"minDelay": "1s", "maxDelay": "1s"}
         processor = await add_processor(smtp(peer), email=ONE_AT_A_TIME, retry=quick)
-        release, edit = asyncio.Event(), {}
+        release = asyncio.Event()
+        edit: Object
         peer.fail(Step.RCPT, Pause(release), recipient="ada@example.com")
         peer.fail(Step.DATA, "451 4.3.0 try later")
         await kubernetes.create(

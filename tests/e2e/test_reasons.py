@@ -22,10 +22,11 @@ from tests.support.kubernetes import (
 )
 from tests.support.mail import Catcher
 from tests.support.smtp import Reset, SMTPPeer, Step
+from tests.support.smtp.script import Action
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("installation")]
 
-ANSWERS = {
+ANSWERS: dict[str, tuple[Step, Action | str, str, str]] = {
     "unknown@example.com": (Step.RCPT, "550 5.1.1 no such user", "Failed", "RecipientRejected"),
     "syntax@example.com": (Step.RCPT, "501 5.1.3 bad address", "Failed", "InvalidAddress"),
     "denied@example.com": (Step.RCPT, "550 5.7.1 relaying denied", "Failed", "PolicyDenied"),
@@ -61,7 +62,9 @@ async def test_each_answer_has_its_reason_and_concerns_one_recipient(
         await kubernetes.create(
             notification("answers", namespace, title=title, processors=[processor])
         )
-        expected = {address: (state, why) for address, (_, _, state, why) in ANSWERS.items()}
+        expected: dict[str, tuple[str, str | None]] = {
+            address: (state, why) for address, (_, _, state, why) in ANSWERS.items()
+        }
         expected["listed@example.com"] = ("Skipped", "Blocked")
         expected["fine@example.com"] = ("Sent", None)
         body = await kubernetes.wait(

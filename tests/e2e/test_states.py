@@ -63,11 +63,12 @@ async def test_states_on_the_way(
         )
         release = asyncio.Event()
         peer.fail(Step.END, Pause(release))
-        for name, spec in {
+        specs: dict[str, Object] = {
             "pending": {"processors": [down]},
             "delivering": {"processors": [slow]},
             "suspended": {"processors": [slow], "suspend": True},
-        }.items():
+        }
+        for name, spec in specs.items():
             await kubernetes.create(notification(name, namespace, ADA, title=title, **spec))
         body = await kubernetes.wait(
             "Notification",
