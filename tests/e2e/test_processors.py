@@ -272,6 +272,7 @@ async def test_without_any_processor_a_notification_says_so_and_goes_when_one_ap
             lambda body: body["status"].get("reason") == "ProcessorNotFound",
         )
         assert installation.namespace in str(body["status"]["conditions"])
+        assert condition_is("RecipientsResolved", "Unknown")(body)
     finally:
         metadata = {key: own["metadata"][key] for key in ("name", "namespace", "labels")}
         metadata["annotations"] = own["metadata"].get("annotations", {})

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..api.notification import DeliveryState, Notification
+from ..api.reasons import Reason
 from .digest import payload_digest, recipients_digest
-from .ledger import Ledger
+from .ledger import Ledger, taking_part
 from .rows import is_unknown, reopen
 
 REDELIVER_ALL = "all:"
@@ -62,6 +63,7 @@ def note_redeliver(notification: Notification, ledger: Ledger, now: datetime) ->
 
     A value that is there when the object is first seen is only recorded. Redelivery to everyone
     waits until claimed rows are recorded, because it gives them another identity.
+    Who was removed from the recipients, or whose processor was deselected, is not sent to again.
     """
     value = notification.redeliver
     if value is None or value == ledger.last_redeliver:
@@ -77,10 +79,11 @@ def note_redeliver(notification: Notification, ledger: Ledger, now: datetime) ->
     if everyone:
         ledger.redelivery += 1
         states += [DeliveryState.SENT, DeliveryState.PENDING, DeliveryState.RETRYING]
+    sending = taking_part(ledger)
     for row in ledger.in_state(*states):
         if is_unknown(row):
             del ledger.rows[row.key]
-        else:
+        elif row.reason != Reason.CANCELLED and row.processor in sending:
             ledger.put(reopen(row, revision=ledger.revision, now=now))
 
 

@@ -12,7 +12,7 @@ from ..settings import Settings
 from .ledger import ROW_LIMIT, UNSENT, Ledger, taking_part
 from .recipients import unknown_message
 from .rows import Row, blame, end, is_unknown, open_row
-from .snapshot import renew_outdated
+from .snapshot import settle_edits
 from .summary import Obstacle
 from .supervisor import Supervisor
 
@@ -42,13 +42,13 @@ class Deadlines:
     def settle(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
         """End what cannot be waited for any longer, and open again what was superseded."""
         if ledger.verdict is None:
-            renew_outdated(ledger, now)
+            settle_edits(ledger, now)
             self._settle_unknown(notification, ledger, now)
             self._end_overdue(notification, ledger, now)
 
     def settle_rows(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
         """Do so for the rows of one slice."""
-        renew_outdated(ledger, now)
+        settle_edits(ledger, now)
         self._end_overdue(notification, ledger, now)
 
     def _end_overdue(self, notification: Notification, ledger: Ledger, now: datetime) -> None:

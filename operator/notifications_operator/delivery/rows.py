@@ -99,11 +99,16 @@ def claim(row: Row, *, holder: str, now: datetime) -> Row:
 
 def unclaim(row: Row) -> Row:
     """Take back a claim under which nothing was begun; it costs no attempt."""
-    return replace(row, state=DeliveryState.PENDING, attempts=row.attempts - 1, holder=None)
+    back = replace(row, state=DeliveryState.PENDING, attempts=row.attempts - 1, holder=None)
+    return _let_go(row, back)
 
 
 def record(row: Row, outcome: Outcome, *, policy: Policy, now: datetime, jitter: float) -> Row:
     """Record what became of a claimed row's attempt."""
+    return _let_go(row, _record(row, outcome, policy=policy, now=now, jitter=jitter))
+
+
+def _record(row: Row, outcome: Outcome, *, policy: Policy, now: datetime, jitter: float) -> Row:
     match outcome:
         case Receipt():
             return _noted(row, DeliveryState.SENT, None, outcome)
@@ -132,7 +137,7 @@ def doubt(row: Row, *, policy: Policy, now: datetime, jitter: float) -> Row:
         scope=Scope.MESSAGE,
         retryable=True,
     )
-    return _record_doubt(row, error, policy=policy, now=now, jitter=jitter)
+    return _let_go(row, _record_doubt(row, error, policy=policy, now=now, jitter=jitter))
 
 
 def lost(row: Row, *, policy: Policy, now: datetime) -> Row:
@@ -172,6 +177,31 @@ def end(row: Row, state: DeliveryState, reason: Reason, message: str) -> Row:
 def blame(row: Row, reason: Reason, message: str) -> Row:
     """Say why a row is still pending."""
     return replace(row, reason=reason, message=redact(message)[:MESSAGE_LIMIT])
+
+
+def remove(row: Row) -> Row:
+    """Take a row out whose recipient was removed.
+
+    One that is claimed is only marked, by its reason: its attempt is finished, and is the last.
+    """
+    match row.state:
+        case DeliveryState.SENT:
+            return blame(row, Reason.CANCELLED, "removed from the recipients after it was sent")
+        case DeliveryState.CLAIMED:
+            return blame(row, Reason.CANCELLED, "removed from the recipients while it was sent")
+        case DeliveryState.SKIPPED:
+            return row
+        case DeliveryState.FAILED | DeliveryState.UNKNOWN | DeliveryState.RETRYING:
+            message = f"removed from the recipients; it was {row.state}: {row.reason}"
+            return end(row, DeliveryState.SKIPPED, Reason.CANCELLED, message)
+        case _:
+            message = "removed from the recipients before it was sent"
+            return end(row, DeliveryState.SKIPPED, Reason.CANCELLED, message)
+
+
+def _let_go(claimed: Row, row: Row) -> Row:
+    """Return what a claimed row became, taken out if its recipient was removed meanwhile."""
+    return remove(row) if claimed.reason == Reason.CANCELLED else row
 
 
 def is_unknown(row: Row) -> bool:

@@ -11,10 +11,13 @@ from ..api.reasons import Reason
 from ..processors.errors import Skip
 from .changes import Change
 from .ledger import ANY_RECIPIENT, ENDED_PARTS, UNSENT, Ledger
-from .rows import Row, RowKey, blame, end, open_row, reopen
+from .rows import Row, RowKey, blame, end, open_row, remove, reopen
 
 _LEFT_OUT = frozenset({Reason.CANCELLED, Reason.FILTERED})
 """Reasons of rows that an edit left out, and another may take in again."""
+
+
+_NOT_SELECTED = "the processor is not selected"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,7 @@ def merge(ledger: Ledger, wanted: Wanted, change: Change, now: datetime) -> None
     New recipients are added; after an edit of the payload every row is opened again; after an
     edit of the recipients those that are gone and unsent are cancelled. A processor that could not
     say whom it reaches catches up with the edits it missed. A claimed row is never touched: it is
-    finished and recorded, and `renew_outdated` opens it again.
+    finished and recorded, and `settle_edits` opens it again.
     """
     late = late_processors(ledger) - set(wanted.unable)
     for key, skip in wanted.targets.items():
@@ -59,7 +62,13 @@ def merge(ledger: Ledger, wanted: Wanted, change: Change, now: datetime) -> None
     _merge_unable(ledger, wanted, change, now)
 
 
-def renew_outdated(ledger: Ledger, now: datetime) -> None:
+def settle_edits(ledger: Ledger, now: datetime) -> None:
+    """Bring rows in line with edits that were made while they were claimed."""
+    _renew_outdated(ledger, now)
+    _end_deselected(ledger)
+
+
+def _renew_outdated(ledger: Ledger, now: datetime) -> None:
     """Open rows again that are not of the newest revision: after an edit of the payload.
 
     Those that were claimed then are opened when they are recorded. Who was removed from the
@@ -72,6 +81,15 @@ def renew_outdated(ledger: Ledger, now: datetime) -> None:
         finished = row.state is not DeliveryState.CLAIMED
         if takes_part and finished and row.revision < ledger.revision and not left_out:
             ledger.put(reopen(row, revision=ledger.revision, now=now))
+
+
+def _end_deselected(ledger: Ledger) -> None:
+    """Skip what is not sent of processors that take no part any more."""
+    for row in ledger.in_state(*UNSENT):
+        selection = ledger.processors.get(row.processor)
+        if selection is not None and selection.reason in ENDED_PARTS:
+            message = selection.message or _NOT_SELECTED
+            ledger.put(end(row, DeliveryState.SKIPPED, Reason.FILTERED, message))
 
 
 def _opens_again(row: Row, ledger: Ledger, change: Change) -> bool:
@@ -88,25 +106,10 @@ def _merge_unwanted(ledger: Ledger, row: Row, change: Change, *, removed: bool) 
         return
     if selection is None or selection.reason in ENDED_PARTS:
         if row.state in UNSENT:
-            message = (selection and selection.message) or "the processor is not selected"
+            message = (selection and selection.message) or _NOT_SELECTED
             ledger.put(end(row, DeliveryState.SKIPPED, Reason.FILTERED, message))
     elif removed:
-        ledger.put(_removed(row))
-
-
-def _removed(row: Row) -> Row:
-    """Return the row of somebody who is no longer a recipient."""
-    match row.state:
-        case DeliveryState.SENT:
-            return blame(row, Reason.CANCELLED, "removed from the recipients after it was sent")
-        case DeliveryState.CLAIMED | DeliveryState.SKIPPED:
-            return row
-        case DeliveryState.FAILED | DeliveryState.UNKNOWN:
-            message = f"removed from the recipients; it was {row.state}: {row.reason}"
-            return end(row, DeliveryState.SKIPPED, Reason.CANCELLED, message)
-        case _:
-            message = "removed from the recipients before it was sent"
-            return end(row, DeliveryState.SKIPPED, Reason.CANCELLED, message)
+        ledger.put(remove(row))
 
 
 def _drop_placeholders(ledger: Ledger, wanted: Wanted, change: Change) -> None:

@@ -157,6 +157,17 @@ async def test_edit_of_the_recipients_leaves_claims_alone() -> None:
         assert d.brief == {"ada": "Claimed", "bob": "Pending"}
 
 
+async def test_removed_while_claimed_gets_no_update() -> None:
+    async with desk("email") as d:
+        d.write(to=[ADA, BOB], title="one")
+        d.plan()
+        d.set_rows(ada="Claimed", bob="Sent")
+        d.write(to=[BOB], title="two")
+        d.plan()
+        assert d.brief == {"ada": "Claimed", "bob": "Pending"}
+        assert [row.reason for row in d.status.deliveries] == ["Cancelled", None]
+
+
 async def test_removed_and_added_again() -> None:
     async with desk("email") as d:
         d.write(to=[ADA, BOB])

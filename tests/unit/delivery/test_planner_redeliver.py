@@ -99,3 +99,15 @@ async def test_redeliver_of_one_that_was_never_planned_starts_over() -> None:
         d.plan()
         assert d.brief == {"ada": "Pending"}
         assert d.status.start_time == d.now
+
+
+async def test_redeliver_to_all_leaves_out_who_was_removed() -> None:
+    async with desk("email") as d:
+        d.write(to=[ADA, BOB])
+        d.plan()
+        d.set_rows(ada="Sent", bob="Sent")
+        d.write(to=[BOB])
+        d.plan()
+        d.write(to=[BOB], **redeliver("all:1"))
+        d.plan()
+        assert d.brief == {"ada": "Sent", "bob": "Pending"}

@@ -23,7 +23,9 @@ from notifications_operator.delivery.rows import (
     end,
     open_row,
     record,
+    remove,
     reopen,
+    unclaim,
 )
 from notifications_operator.processors.errors import DeliveryError, Outcome, Receipt, Scope, Skip
 from notifications_operator.telemetry.redaction import remember_secrets
@@ -333,3 +335,19 @@ def test_a_row_ends_within_its_attempts(outcomes: list[Outcome], policy: Policy)
         if current.state.terminal:
             break
         assert attempts < RETRY.max_attempts
+
+
+@pytest.mark.parametrize("policy", [POLICY, HOLD])
+def test_a_claim_whose_recipient_was_removed_is_not_tried_again(policy: Policy) -> None:
+    marked = remove(claimed())
+    ends = [
+        recorded(marked, error(Reason.SERVER_BUSY, "later", scope=Scope.RECIPIENT), policy),
+        recorded(marked, AMBIGUOUS, policy),
+        doubt(marked, policy=policy, now=LATER, jitter=0.0),
+        unclaim(marked),
+    ]
+    expected = (DeliveryState.SKIPPED, Reason.CANCELLED)
+    assert {(after.state, after.reason) for after in ends} == {expected}
+    assert all(after.holder is None and after.next_attempt_time is None for after in ends)
+    sent = recorded(marked, Receipt(), policy)
+    assert (sent.state, sent.reason) == (DeliveryState.SENT, Reason.CANCELLED)

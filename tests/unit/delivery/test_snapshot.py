@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +16,7 @@ from notifications_operator.delivery.snapshot import (
     Wanted,
     late_processors,
     merge,
-    renew_outdated,
+    settle_edits,
 )
 from notifications_operator.processors.errors import Skip
 from tests.unit.delivery.builders import NOW, row, seconds
@@ -78,12 +80,14 @@ def merged(facts: tuple[Ledger, Wanted, Change]) -> tuple[dict[tuple[str, str], 
 
 
 @given(merges())
-def test_claims_are_never_touched(facts: tuple[Ledger, Wanted, Change]) -> None:
+def test_claims_are_at_most_marked(facts: tuple[Ledger, Wanted, Change]) -> None:
     before, ledger = merged(facts)
-    renew_outdated(ledger, LATER)
+    settle_edits(ledger, LATER)
     for key, old in before.items():
         if old.state is S.CLAIMED:
-            assert ledger.rows[key] == old
+            found = ledger.rows[key]
+            assert replace(found, reason=old.reason, message=old.message) == old
+            assert found.reason in (old.reason, Reason.CANCELLED)
 
 
 @given(merges())
@@ -106,7 +110,7 @@ def test_what_was_sent_under_this_revision_is_not_sent_again_without_an_edit_of_
     if facts[2].payload:
         return
     before, ledger = merged(facts)
-    renew_outdated(ledger, LATER)
+    settle_edits(ledger, LATER)
     for key, old in before.items():
         if old.state is S.SENT and old.revision == REVISION:
             assert ledger.rows[key].state is S.SENT
@@ -119,7 +123,7 @@ def test_processor_that_takes_no_part_has_nothing_to_send(
     if not facts[2].any:
         return
     _, ledger = merged(facts)
-    renew_outdated(ledger, LATER)
+    settle_edits(ledger, LATER)
     for name, selection in ledger.processors.items():
         if selection.reason is not None:
             assert not [
@@ -148,7 +152,7 @@ def test_after_an_edit_of_the_recipients_only_they_are_waited_for(
     if not change.recipients:
         return
     merged(facts)
-    renew_outdated(ledger, LATER)
+    settle_edits(ledger, LATER)
     for item in ledger.in_state(S.PENDING, S.RETRYING):
         able = item.processor not in wanted.unable
         assert not able or item.key in wanted.targets
@@ -167,7 +171,7 @@ def test_everything_that_takes_part_is_of_the_newest_revision(
     facts: tuple[Ledger, Wanted, Change],
 ) -> None:
     _, ledger = merged(facts)
-    renew_outdated(ledger, LATER)
+    settle_edits(ledger, LATER)
     for item in ledger.rows.values():
         takes_part = ledger.processors[item.processor].reason is None
         if takes_part and item.state not in (S.CLAIMED, S.SKIPPED) and not item.reason:
