@@ -43,4 +43,4 @@ async def test_every_trouble_of_the_api_server(installation: Installation) -> No
 async def test_mail_servers_at_their_worst(installation: Installation) -> None:
     figures = await smtp_faults.run(installation, seed=SEED, rounds=8)
     assert figures.broken == []
-    assert figures.ambiguous > 0, "no answer was lost"
+    assert sum(figures.instants.values()) > 0, "no fault was met"
