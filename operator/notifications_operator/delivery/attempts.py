@@ -71,8 +71,8 @@ class Attempts:
 
     def outdated(self, rows: Iterable[Row]) -> list[Row]:
         """Return rows with a claim of ours that was not acted upon before its epoch ended."""
-        present = f"{self._epoch()}/"
-        return [row for row in self.unlaunched(rows) if not (row.holder or "").startswith(present)]
+        epoch = self._epoch()
+        return [row for row in self.unlaunched(rows) if not _is_of(row, epoch)]
 
     def doubtful(self, rows: Iterable[Row]) -> list[Row]:
         """Return rows with a claim of another process."""
@@ -147,8 +147,7 @@ class Attempts:
     ) -> None:
         """Send every delivery that is claimed by us in the cluster and not under way."""
         epoch = self._epoch()
-        unlaunched = self.unlaunched(rows)
-        claimed = [row for row in unlaunched if (row.holder or "").startswith(f"{epoch}/")]
+        claimed = [row for row in self.unlaunched(rows) if _is_of(row, epoch)]
         if not claimed or epoch is None:
             return
         outbound = self._planner.outbound(notification, ledger)
@@ -168,3 +167,8 @@ class Attempts:
         """Return the claims of rows whose outcome is known and not recorded."""
         keys = [claim_key(row) for row in rows if row.state is DeliveryState.CLAIMED]
         return [key for key in keys if key in self.sends.results]
+
+
+def _is_of(row: Row, epoch: int | None) -> bool:
+    """Whether a row's claim was made under an epoch."""
+    return (row.holder or "").startswith(f"{epoch}/")

@@ -116,7 +116,7 @@ class SlicedWork:
         )
         if take_back:
             self._attempts.take_back(full)
-        known = set(full.rows)
+        known = set(full.rows) if missing else set[RowKey]()
         self._planner.plan(notification, full, scene.directory, scene.now)
         if missing:
             self._doubt_added(full, known, scene.now)

@@ -136,10 +136,7 @@ class Book:
             page.adopt(await self._cluster.patch_slice(page.ref, patch, resource_version=version))
         except NotFoundError as error:
             raise _gone(page) from error
-        if not is_kept(wanted, page.body):
-            raise SlicePruned(
-                "the API server dropped fields of a slice; are the CRDs of this release installed?"
-            )
+        _ensure_kept(wanted, page.body)
 
     @property
     def count(self) -> int:
@@ -219,10 +216,7 @@ class Book:
                 **fields,
             }
         )
-        if not is_kept(fields, body):
-            raise SlicePruned(
-                "the API server dropped fields of a slice; are the CRDs of this release installed?"
-            )
+        _ensure_kept(fields, body)
         made.append(Page(body))
 
 
@@ -234,6 +228,13 @@ def slice_name(owner: ObjectRef, index: int) -> str:
 
 def _fields(index: int, rows: Sequence[Row], processor: str, generation: int) -> dict[str, Any]:
     return {"index": index, "observedGeneration": generation, **encode(rows, processor)}
+
+
+def _ensure_kept(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    if not is_kept(wanted, stored):
+        raise SlicePruned(
+            "the API server dropped fields of a slice; are the CRDs of this release installed?"
+        )
 
 
 def _gone(page: Page) -> ConflictError:
