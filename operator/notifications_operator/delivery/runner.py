@@ -37,7 +37,7 @@ RECORD_LINGER = 0.02
 SLICED_LINGER = 2.0
 """The same where slices hold the rows, unless enough of them have come (`ENOUGH`) before."""
 
-ENOUGH = 0.75
+ENOUGH = 0.9
 """Part of what is out whose outcomes are worth a write of a slice; the rest keeps senders busy."""
 
 REFUSED_DELAY = 300.0
