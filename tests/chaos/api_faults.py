@@ -6,12 +6,12 @@ The process lives throughout, so nothing is ever in doubt: every mail exactly on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from random import Random
 
 from tests.support.installation import Installation
 
 from .figures import Figures
+from .rounds import order
 from .servers import MailServer
 from .stage import stage
 from .troubles import TROUBLES
@@ -45,9 +45,9 @@ async def run(
         MailServer(processor=f"hold-{seed}", hold=True),
         MailServer(processor=f"narrow-{seed}", concurrency=1),
     ]
-    async with stage(installation, servers, figures, impatient=True) as one:
+    async with stage([installation], servers, figures, impatient=True) as one:
         work = Workload(seed, namespace=one.namespace, processors=[*one.servers])
-        for name in _order([*TROUBLES], rounds, random):
+        for name in order([*TROUBLES], rounds, random):
             await one.create(work.jobs(random.randint(1, 2)))
             async with TROUBLES[name](one, random):
                 jobs = work.jobs(random.randint(1, 2))
@@ -58,16 +58,5 @@ async def run(
             await asyncio.gather(creating, editing)
             one.check_alive()
             figures.instants[name] = figures.instants.get(name, 0) + 1
-        await one.finished(seconds=SETTLE_SECONDS)
-        figures.held = await one.redeliver_held()
-        await one.finished(seconds=SETTLE_SECONDS)
-        await one.look_for_leaks()
-        await one.stop()
-        return await one.judge()
-
-
-def _order(names: Sequence[str], rounds: int, random: Random) -> list[str]:
-    """Return so many troubles, each as often as the others."""
-    order = [*names] * -(-rounds // len(names))
-    random.shuffle(order)
-    return order[:rounds]
+        await one.finish(seconds=SETTLE_SECONDS)
+        return await one.conclude()

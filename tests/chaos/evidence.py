@@ -61,6 +61,23 @@ class Doubt:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Orphan:
+    """A claim that a later leader found without a record, while its process may have lived on.
+
+    Attributes
+    ----------
+    claimed
+        When the claim was stored; its process may have sent at any time after it, once.
+    found
+        When another process decided what to do about it.
+    """
+
+    key: Key
+    claimed: datetime
+    found: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """A delivery as the cluster has it in the end."""
 
@@ -90,6 +107,13 @@ class Evidence:
     interrupted
         Processors and recipients whose mail server went away within a message. The operator may
         have sent all of it by then, and cannot know how much arrived.
+    orphans
+        Claims of leaders that were cut off, paused or killed while another was there.
+    most_late
+        How many mails such leaders may have finished after another had found their claims: one
+        for each connection that was within a message.
+    overruled
+        What a process did that did not lead any more.
     bodies
         The Notifications in the end.
     strangers
@@ -112,6 +136,9 @@ class Evidence:
     asked: list[Doubt] = field(default_factory=list)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     interrupted: frozenset[tuple[str, str]] = frozenset()
+    orphans: list[Orphan] = field(default_factory=list)
+    most_late: int = 0
+    overruled: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)

@@ -16,8 +16,10 @@ class Figures:
         Mails that servers accepted.
     doubles
         How many of them were copies of earlier ones.
+    takeovers
+        How often another process took the Lease.
     in_doubt
-        Claims without a record that killed processes left.
+        Claims without a record that killed processes left, or that another leader found.
     ambiguous
         Messages that came completely and whose answer was lost.
     held
@@ -29,6 +31,7 @@ class Figures:
     campaign: str
     seed: int
     kills: int = 0
+    takeovers: int = 0
     notifications: int = 0
     deliveries: int = 0
     mails: int = 0
@@ -49,8 +52,9 @@ class Figures:
         verdict = "kept" if not self.broken else f"{len(self.broken)} LAWS BROKEN"
         return (
             f"{self.campaign} seed {self.seed}: {self.kills} kills, "
+            f"{self.takeovers} take-overs, "
             f"{self.notifications} notifications, {self.deliveries} deliveries, "
-            f"{self.mails} mails, {self.doubles} doubles, {self.in_doubt} in doubt after a kill, "
+            f"{self.mails} mails, {self.doubles} doubles, {self.in_doubt} in doubt, "
             f"{self.ambiguous} answers lost, {self.held} held, {self.failed} failed, "
             f"{self.seconds:.0f} s: {verdict}"
         )

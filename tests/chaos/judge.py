@@ -31,11 +31,13 @@ def judge(evidence: Evidence) -> list[str]:
         *(f"against RFC 5321: {violation}" for violation in evidence.violations),
         *(f"the operator ended: {crash}" for crash in evidence.crashes),
         *(f"left over: {leak}" for leak in evidence.leaks),
+        *(f"two leaders: {deed}" for deed in evidence.overruled),
         *_nothing_is_lost(evidence),
         *_states_agree_with_mails(evidence),
         *_failures_agree_with_refusals(evidence),
         *_doubles_only_in_doubt(evidence),
         *_holding_waits(evidence),
+        *_few_come_late(evidence),
         *_identities(evidence),
         *_nothing_is_stuck(evidence.bodies),
         *_summaries(evidence),
@@ -62,6 +64,7 @@ def _nothing_is_lost(evidence: Evidence) -> Iterator[str]:
 def _states_agree_with_mails(evidence: Evidence) -> Iterator[str]:
     mails = _newest(evidence)
     doubtful = {doubt.key for doubt in evidence.doubts}
+    doubtful |= {orphan.key for orphan in evidence.orphans}
     doubtful |= {mail.key for mail in evidence.mails if not mail.answered}
     for row in evidence.rows:
         of_row = mails[row.key]
@@ -114,15 +117,22 @@ def _failures_agree_with_refusals(evidence: Evidence) -> Iterator[str]:
 
 def _doubles_only_in_doubt(evidence: Evidence) -> Iterator[str]:
     doubts, asked = _moments(evidence.doubts), _moments(evidence.asked)
+    orphaned: defaultdict[Key, list[datetime]] = defaultdict(list)
+    for orphan in evidence.orphans:
+        orphaned[orphan.key].append(orphan.claimed)
     for (key, _), mails in _by_edition(evidence.mails).items():
+        copies = 0
         for first, second in pairwise(mail for mail in mails if mail.accepted):
             times = f"{first.moment:%T.%f} and {second.moment:%T.%f}"
             if any(first.moment <= moment <= second.moment for moment in asked[key]):
                 continue
             if key.processor in evidence.holding:
                 yield f"{_name(key)} has mails at {times} although its processor holds"
-            killed = any(first.moment <= moment <= second.moment for moment in doubts[key])
-            if first.answered and not killed:
+            if any(first.moment <= moment <= second.moment for moment in doubts[key]):
+                continue
+            copies += first.answered
+            # Each claim is sent once at most, so each copy needs a claim that was given up.
+            if copies > sum(claimed <= second.moment for claimed in orphaned[key]):
                 yield f"{_name(key)} was sent again without doubt: {times}"
 
 
@@ -144,6 +154,28 @@ def _holding_waits(evidence: Evidence) -> Iterator[str]:
             continue
         if not any(doubted <= moment <= mail.moment for moment in asked[mail.key]):
             yield f"{_name(mail.key)} was sent at {mail.moment:%T.%f} although it was in doubt"
+
+
+def _few_come_late(evidence: Evidence) -> Iterator[str]:
+    """A leader that was cut off or paused finishes the message that a connection had begun.
+
+    Which mails are late can be told where the next leader sends nothing itself.
+    """
+    asked = _moments(evidence.asked)
+    found: defaultdict[Key, list[datetime]] = defaultdict(list)
+    for orphan in evidence.orphans:
+        holds = orphan.key.processor in evidence.holding
+        if holds and not evidence.editions.get(orphan.key.notification, 0):
+            found[orphan.key].append(orphan.found)
+    late = [
+        mail
+        for mail in evidence.mails
+        for moment in found[mail.key][:1]
+        if moment < mail.moment
+        and not any(moment <= other <= mail.moment for other in asked[mail.key])
+    ]
+    if len(late) > evidence.most_late:
+        yield f"{len(late)} mails came late, at most {evidence.most_late} may: {late[:5]}"
 
 
 def _identities(evidence: Evidence) -> Iterator[str]:

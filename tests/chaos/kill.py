@@ -30,7 +30,7 @@ async def run(installation: Installation, *, seed: int, kills: int) -> Figures:
         MailServer(processor=f"hold-{seed}", hold=True),
         MailServer(processor=f"narrow-{seed}", concurrency=1),
     ]
-    async with stage(installation, servers, figures) as one:
+    async with stage([installation], servers, figures) as one:
         work = Workload(seed, namespace=one.namespace, processors=[*one.servers])
         await one.create(work.jobs(4))
         for instant in _instants(kills, random):
@@ -40,13 +40,9 @@ async def run(installation: Installation, *, seed: int, kills: int) -> Figures:
             name = instant.name if reached else f"{instant.name} (not reached)"
             figures.instants[name] = figures.instants.get(name, 0) + 1
             figures.kills += not instant.graceful
-            one.launch()
-        await one.finished(seconds=SETTLE_SECONDS)
-        figures.held = await one.redeliver_held()
-        await one.finished(seconds=SETTLE_SECONDS)
-        await one.look_for_leaks()
-        await one.stop()
-        return await one.judge()
+            one.operator.launch()
+        await one.finish(seconds=SETTLE_SECONDS)
+        return await one.conclude()
 
 
 def _instants(kills: int, random: Random) -> list[Instant]:
@@ -64,7 +60,7 @@ async def _kill_at(one: Stage, instant: Instant, random: Random) -> bool:
     reached = asyncio.Event()
 
     def strike() -> None:
-        one.strike(graceful=instant.graceful)
+        one.operator.strike(graceful=instant.graceful)
         reached.set()
 
     instant.arm(one, random, strike)

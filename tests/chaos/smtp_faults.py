@@ -124,7 +124,7 @@ async def run(installation: Installation, *, seed: int, rounds: int) -> Figures:
     random = Random(f"smtp {seed}")
     servers = _servers(seed)
     scripts = {server.processor: _misbehave(server, random) for server in servers}
-    async with stage(installation, servers, figures, impatient=True) as one:
+    async with stage([installation], servers, figures, impatient=True) as one:
         work = Workload(seed, namespace=one.namespace, processors=[*one.servers])
         for _ in range(rounds):
             await one.create(work.jobs(random.randint(1, 3)))
@@ -136,15 +136,10 @@ async def run(installation: Installation, *, seed: int, rounds: int) -> Figures:
             one.check_alive()
         for script in scripts.values():
             script.share, script.full = 0.0, False
-        await one.finished(seconds=SETTLE_SECONDS)
-        figures.held = await one.redeliver_held()
-        await one.finished(seconds=SETTLE_SECONDS)
-        for script in scripts.values():
             for step, times in script.counts.items():
                 figures.instants[str(step)] = figures.instants.get(str(step), 0) + times
-        await one.look_for_leaks()
-        await one.stop()
-        return await one.judge()
+        await one.finish(seconds=SETTLE_SECONDS)
+        return await one.conclude()
 
 
 def _servers(seed: int) -> list[MailServer]:

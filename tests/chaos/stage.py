@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import signal
-import subprocess
-import sys
 import time
-import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -25,27 +20,18 @@ import aiohttp
 from hack.cluster import Cluster, Source, up
 from tests.support.installation import Installation
 from tests.support.kubernetes import APIError, Kubernetes, Object, complete, condition_is
-from tests.support.proxy import SLICE_STATES, APIProxy
+from tests.support.proxy import APIProxy
 
-from .evidence import Doubt, Evidence, Expectation, Key, Row
+from .evidence import Doubt, Evidence, Expectation, Key, Orphan
 from .figures import Figures
 from .judge import count_doubles, judge
-from .leaks import Holdings, holdings
+from .ledgers import rows_of
+from .operators import IMPATIENT, Operator
 from .servers import MailServer, user_of
 from .workload import Job, entities
 
 NAMESPACE = "notifications-system"
 """Where the operator and its processors live."""
-
-REST_SECONDS = 60.0
-"""Seconds in which an operator without work comes to rest: unused connections to the API server
-are closed after 15 to 30 s."""
-
-SPARE_FILES = 8
-"""Open files that an operator at rest may have more than at its start: kept API connections."""
-
-SPARE_TASKS = 6
-"""Tasks that an operator at rest may have more than at its start: requests of ours, for example."""
 
 REDELIVER = "notifications.orchestrator.io/redeliver"
 UID_LABEL = "notifications.orchestrator.io/notification-uid"
@@ -60,8 +46,6 @@ API_SECONDS = 90.0
 """Longest absence of the API server that a campaign itself outlasts."""
 
 T = TypeVar("T")
-
-_IMPATIENT = (sys.executable, "-m", "tests.chaos.impatient", "run")
 
 
 @contextmanager
@@ -90,9 +74,8 @@ def installed(name: str, directory: Path) -> Iterator[Installation]:
 class Stage:
     """One campaign's part of a cluster; see `stage`."""
 
-    installation: Installation
+    operators: Sequence[Operator]
     kubernetes: Kubernetes
-    proxy: APIProxy
     servers: dict[str, MailServer]
     namespace: str
     figures: Figures
@@ -102,15 +85,29 @@ class Stage:
     asked: list[Doubt] = field(default_factory=list)
     claims: set[tuple[Key, str | None]] = field(default_factory=set)
     crashes: list[str] = field(default_factory=list)
-    leaks: list[str] = field(default_factory=list)
-    environment: dict[str, str] = field(default_factory=dict)
-    baseline: Holdings | None = None
-    baseline_tasks: float = 0.0
+    orphans: list[Orphan] = field(default_factory=list)
+    overruled: list[str] = field(default_factory=list)
+    most_late: int = 0
 
     @property
     def cluster(self) -> Cluster:
         """The cluster, whose parts can be killed too."""
-        return self.installation.cluster
+        return self.operator.installation.cluster
+
+    @property
+    def operator(self) -> Operator:
+        """The operator, or the first of several."""
+        return self.operators[0]
+
+    @property
+    def proxy(self) -> APIProxy:
+        """What is between the operator and the API server."""
+        return self.operator.proxy
+
+    def check_alive(self) -> None:
+        """Start operators again that ended on their own; `judge` will say so."""
+        for operator in self.operators:
+            operator.check_alive()
 
     # Work
 
@@ -189,24 +186,14 @@ class Stage:
                     raise
             await asyncio.sleep(0.3)
 
-    # The operator
-
-    def launch(self) -> None:
-        """Start the operator behind the proxy; it need not be ready."""
-        self.installation.launch(self.environment)
-
-    def strike(self, *, graceful: bool = False) -> None:
-        """Kill the operator, or ask it to stop, now; `after_strike` does the rest."""
-        process = self.installation.process
-        if process is not None:
-            process.send_signal(signal.SIGTERM if graceful else signal.SIGKILL)
+    # Kills
 
     async def after_strike(self, *, graceful: bool) -> None:
         """Wait until nothing of the operator can arrive any more; note what is in doubt."""
         if graceful:
-            await self.stop(begun=False)
+            await self.operator.stop(begun=False)
         else:
-            await asyncio.to_thread(self.installation.kill)
+            await self.operator.kill()
         self.proxy.behave()
         await self.proxy.idle()
         for server in self.servers.values():
@@ -228,80 +215,29 @@ class Stage:
         new, self.claims = claims - self.claims, claims
         return [Doubt(key=key, moment=moment) for key, _ in new]
 
-    def check_alive(self) -> None:
-        """Note it if the operator has ended, and start it again as a kubelet would."""
-        process = self.installation.process
-        if process is not None and process.poll() is not None:
-            self.crashes.append(f"exit status {process.returncode}: {self.installation.tail()}")
-            self.launch()
+    # The judgement
 
-    async def metric(self, name: str) -> float:
-        """Return the sum of a metric's samples."""
-        url = f"http://127.0.0.1:{self.installation.port}/metrics"
-        text = await asyncio.to_thread(_fetch, url)
-        found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
-        return sum(map(float, found))
-
-    async def measure_baseline(self) -> None:
-        """Note what the operator holds before there is work."""
-        assert self.installation.process is not None
-        self.baseline = holdings(self.installation.process.pid)
-        self.baseline_tasks = await self.metric("notifications_event_loop_tasks")
-
-    async def look_for_leaks(self) -> None:
-        """Compare what the operator holds with what it held before there was work."""
-        assert self.installation.process is not None and self.baseline is not None
-        end = time.monotonic() + REST_SECONDS
-        while problems := await self._leaks(self.installation.process.pid, self.baseline):
-            if time.monotonic() > end:
-                self.leaks.extend(problems)
-                return
-            await asyncio.sleep(0.2)
-
-    async def _leaks(self, pid: int, baseline: Holdings) -> list[str]:
-        now = await asyncio.to_thread(holdings, pid)
-        ports = {server.peer.port: server for server in self.servers.values()}
-        mail = sum(now.connections[port] for port in ports)
-        files, most = now.files - mail, baseline.files + SPARE_FILES
-        tasks = await self.metric("notifications_event_loop_tasks")
-        checks = {
-            f"{files} files, at its start {baseline.files}; {now.connections}": files > most,
-            f"{tasks:.0f} tasks, at its start {self.baseline_tasks:.0f}": (
-                tasks > self.baseline_tasks + SPARE_TASKS
-            ),
-            f"{now.threads} threads, at its start {baseline.threads}": (
-                now.threads > baseline.threads + SPARE_FILES
-            ),
-        }
-        for port, server in ports.items():
-            count = now.connections[port]
-            checks[f"{count} connections of {server.processor}"] = count > server.concurrency
-        for gauge in ("notifications_unfinished", "notifications_processor_waiting"):
-            value = await self.metric(gauge)
-            checks[f"{gauge} {value:.0f}"] = value > 0
-        return [text for text, broken in checks.items() if broken]
-
-    async def stop(self, *, begun: bool = True) -> None:
-        """Stop the operator as the kubelet does.
+    async def finish(self, *, seconds: float) -> None:
+        """Let everything come to its end, and what is held as well, as a person wants it.
 
         Parameters
         ----------
-        begun
-            Whether it certainly runs by now; if not, it may not know yet how to stop in order.
+        seconds
+            Within so many everything must be complete.
         """
-        try:
-            status = await asyncio.to_thread(self.installation.stop)
-        except subprocess.TimeoutExpired:
-            self.crashes.append(f"not at SIGTERM: {self.installation.tail()}")
-            await asyncio.to_thread(self.installation.kill)
-            return
-        if status != 0 and (begun or status != -signal.SIGTERM):
-            self.crashes.append(f"exit status {status} at SIGTERM: {self.installation.tail()}")
+        await self.finished(seconds=seconds)
+        self.figures.held = await self.redeliver_held()
+        await self.finished(seconds=seconds)
 
-    # The judgement
+    async def conclude(self) -> Figures:
+        """Stop the operators at rest and judge what was left; complete the figures."""
+        for operator in self.operators:
+            await operator.look_for_leaks()
+        for operator in self.operators:
+            await operator.stop()
+        return await self._judge()
 
-    async def judge(self) -> Figures:
-        """Judge what the campaign left, and complete its figures."""
+    async def _judge(self) -> Figures:
         evidence = self._evidence(await self._bodies())
         figures = self.figures
         figures.broken = judge(evidence)
@@ -342,68 +278,33 @@ class Stage:
                 for server in servers
                 for address in server.interrupted
             ),
+            orphans=self.orphans,
+            most_late=self.most_late,
+            overruled=self.overruled,
             strangers=strangers,
             violations=[text for server in servers for text in server.peer.ledger.violations],
-            leaks=self.leaks,
-            crashes=self.crashes,
+            leaks=[leak for operator in self.operators for leak in operator.leaks],
+            crashes=[
+                *self.crashes,
+                *(crash for operator in self.operators for crash in operator.crashes),
+            ],
         )
-
-
-def rows_of(body: Object) -> list[Row]:
-    """Return all deliveries of a Notification."""
-    if (body["status"].get("ledger") or {}).get("type") == "Slices":
-        committed = [item for item in body["slices"] if item["index"] < _committed(body)]
-        return [row for item in committed for row in _rows_of_slice(body, item)]
-    return [
-        Row(
-            key=_key(body, row["processor"], row["recipient"]),
-            state=row["state"],
-            reason=row.get("reason"),
-            attempts=row.get("attempts", 0),
-            holder=row.get("holder"),
-        )
-        for row in body["status"].get("deliveries", [])
-    ]
-
-
-def _committed(body: Object) -> int:
-    return int(body["status"]["ledger"]["slices"])
-
-
-def _rows_of_slice(body: Object, item: Object) -> Iterator[Row]:
-    details = {detail["row"]: detail for detail in item.get("details", ())}
-    holders = {row: claim["holder"] for claim in item.get("claims", ()) for row in claim["rows"]}
-    for number, (recipient, letter) in enumerate(
-        zip(item["recipients"], item["states"], strict=True)
-    ):
-        detail = details.get(number, {})
-        yield Row(
-            key=_key(body, item["processor"], recipient),
-            state=SLICE_STATES[letter],
-            reason=detail.get("reason"),
-            attempts=detail.get("attempts", 1 if letter in "CS" else 0),
-            holder=holders.get(number),
-        )
-
-
-def _key(body: Object, processor: str, recipient: str) -> Key:
-    return Key(processor, body["metadata"]["name"], recipient.rpartition("/")[2])
 
 
 @asynccontextmanager
 async def stage(
-    installation: Installation,
+    installations: Sequence[Installation],
     servers: Sequence[MailServer],
     figures: Figures,
     *,
     impatient: bool = False,
 ) -> AsyncIterator[Stage]:
-    """Set up mail servers, their processors and a ready operator; leave nothing behind.
+    """Set up mail servers, their processors and ready operators; leave nothing behind.
 
     Parameters
     ----------
-    installation
-        The chart in a cluster.
+    installations
+        The chart in a cluster, once for each process.
     servers
         Mail servers, not started yet.
     figures
@@ -412,8 +313,8 @@ async def stage(
         Cut the operator's times short; see `impatient`.
     """
     async with AsyncExitStack() as stack:
-        kubernetes = await stack.enter_async_context(Kubernetes(installation.cluster.kubeconfig))
-        proxy = await stack.enter_async_context(APIProxy(installation.cluster.kubeconfig))
+        kubeconfig = installations[0].cluster.kubeconfig
+        kubernetes = await stack.enter_async_context(Kubernetes(kubeconfig))
         for server in servers:
             await stack.enter_async_context(server.peer)
         namespace = f"chaos-{uuid.uuid4().hex[:8]}"
@@ -424,20 +325,22 @@ async def stage(
             if (secret := server.secret_manifest(NAMESPACE)) is not None:
                 await kubernetes.create(secret)
             await kubernetes.create(server.manifest(NAMESPACE))
+        operators = []
+        for installation in installations:
+            proxy = await stack.enter_async_context(APIProxy(kubeconfig))
+            installation.command = IMPATIENT if impatient else None
+            operators.append(Operator(installation=installation, proxy=proxy, servers=servers))
         one = Stage(
-            installation=installation,
+            operators=operators,
             kubernetes=kubernetes,
-            proxy=proxy,
             servers={server.processor: server for server in servers},
             namespace=namespace,
             figures=figures,
         )
-        one.environment = await asyncio.to_thread(installation.prepare, server=proxy.url)
-        installation.command = _IMPATIENT if impatient else None
         started = time.monotonic()
-        one.launch()
         try:
-            await asyncio.to_thread(installation.wait_ready)
+            for operator in operators:
+                await operator.start()
             for server in servers:
                 await kubernetes.wait(
                     "NotificationProcessor",
@@ -445,11 +348,13 @@ async def stage(
                     NAMESPACE,
                     condition_is("Ready", "True"),
                 )
-            await one.measure_baseline()
+            for operator in operators:
+                await operator.measure_baseline()
             yield one
         finally:
             figures.seconds = time.monotonic() - started
-            installation.close()
+            for installation in installations:
+                installation.close()
             await kubernetes.delete("Namespace", namespace)
             for server in servers:
                 await kubernetes.delete("NotificationProcessor", server.processor, NAMESPACE)
@@ -461,9 +366,3 @@ def _settled(body: Object) -> bool:
     """Whether a Notification is complete, and nothing was asked for that is not handled."""
     asked = body["metadata"].get("annotations", {}).get(REDELIVER)
     return complete(body) and asked in (None, body["status"].get("lastRedeliver"))
-
-
-def _fetch(url: str) -> str:
-    with urllib.request.urlopen(url) as answer:
-        text: str = answer.read().decode()
-        return text

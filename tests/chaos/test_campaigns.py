@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.installation import Installation
 
-from . import api_faults, kill, smtp_faults
+from . import api_faults, kill, partition, smtp_faults
 from .stage import installed
 
 pytestmark = pytest.mark.cluster
@@ -44,3 +44,9 @@ async def test_mail_servers_at_their_worst(installation: Installation) -> None:
     figures = await smtp_faults.run(installation, seed=SEED, rounds=8)
     assert figures.broken == []
     assert sum(figures.instants.values()) > 0, "no fault was met"
+
+
+async def test_two_operators(installation: Installation) -> None:
+    figures = await partition.run(installation, seed=SEED, rounds=6)
+    assert figures.broken == []
+    assert figures.takeovers > 0, "nobody took over"

@@ -163,10 +163,15 @@ class Session:
             return False
         await self._release()
         if isinstance(fault.action, Pause):
-            await fault.action.released.wait()
+            await self._pause(fault, fault.action)
             return False
         await self._happen(step, fault)
         return True
+
+    async def _pause(self, fault: Fault, action: Pause) -> None:
+        if fault.reached is not None:
+            fault.reached()
+        await action.released.wait()
 
     async def _happen(self, step: Step, fault: Fault) -> None:
         if not (isinstance(fault.action, Reply) and fault.action.text.startswith("2")):
@@ -411,7 +416,7 @@ class Session:
             return
         fault = self._peer.script.next(Step.END, recipient)
         if fault is not None and isinstance(fault.action, Pause):
-            await fault.action.released.wait()
+            await self._pause(fault, fault.action)
             fault = None
         if fault is not None:
             if fault.recorded:
@@ -424,7 +429,14 @@ class Session:
         else:
             self._accepted += 1
             await self._ledger.accept(message)
+            if self._is_gone:
+                self._ledger.unanswered.append(message)
             await self._say(f"250 2.0.0 queued as {len(self._ledger.messages)}")
+
+    @property
+    def _is_gone(self) -> bool:
+        """Whether the client has closed the connection, and will not hear any answer."""
+        return self._reader.at_eof() or self._reader.exception() is not None
 
     async def _rset(self, rest: str) -> None:
         if await self._faulted(Step.RSET):

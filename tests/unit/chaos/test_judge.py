@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.evidence import Doubt, Evidence, Expectation, Key, Mail, Row
+from tests.chaos.evidence import Doubt, Evidence, Expectation, Key, Mail, Orphan, Row
 from tests.chaos.judge import count_doubles, judge
 from tests.chaos.leaks import holdings
 from tests.chaos.workload import MOST_ROWS, SILENT, Workload, members
@@ -197,7 +197,7 @@ def test_the_whole(status: dict[str, Any], law: str) -> None:
     assert law in broken(made)
 
 
-@pytest.mark.parametrize("field", ["strangers", "violations", "leaks", "crashes"])
+@pytest.mark.parametrize("field", ["strangers", "violations", "leaks", "crashes", "overruled"])
 def test_what_was_noted_on_the_way(field: str) -> None:
     changes: dict[str, Any] = {field: ["something"]}
     assert "something" in broken(replace(good(), **changes))
@@ -256,3 +256,35 @@ def test_a_claim_in_doubt_that_was_sent_although_its_processor_holds() -> None:
     assert judge(evidence([row(ADA)], [mail(ADA, 4)], **changes)) == []
     changes["asked"] = [Doubt(key=ADA, moment=at(7))]
     assert judge(evidence([row(ADA)], [mail(ADA, 9)], **changes)) == []
+
+
+def orphan(key: Key, claimed: float, found: float) -> Orphan:
+    return Orphan(key=key, claimed=at(claimed), found=at(found))
+
+
+def test_a_copy_for_each_claim_that_was_given_up() -> None:
+    rows, mails = [row(ADA, attempts=3)], [mail(ADA, 5), mail(ADA, 6), mail(ADA, 7)]
+    orphans = [orphan(ADA, 1, 4), orphan(ADA, 4, 5)]
+    assert judge(evidence(rows, mails, orphans=orphans)) == []
+    assert "without doubt" in broken(evidence(rows, mails, orphans=orphans[:1]))
+    of_another = [orphan(BOB, 1, 4), orphan(ADA, 1, 4)]
+    assert "without doubt" in broken(evidence(rows, mails, orphans=of_another))
+    too_late = [orphan(ADA, 1, 4), orphan(ADA, 8, 9)]
+    assert "without doubt" in broken(evidence(rows, mails, orphans=too_late))
+
+
+def test_a_former_leader_finishes_one_message_for_each_connection() -> None:
+    changes: dict[str, Any] = {
+        "holding": frozenset({"email"}),
+        "orphans": [orphan(ADA, 1, 4), orphan(BOB, 1, 4)],
+        "state": "Failed",
+    }
+    rows = [row(ADA, "Unknown"), row(BOB, "Unknown")]
+    mails = [mail(ADA, 5), mail(BOB, 5)]
+    assert judge(evidence(rows, mails, most_late=2, **changes)) == []
+    assert "2 mails came late, at most 1" in broken(evidence(rows, mails, most_late=1, **changes))
+    in_time = [mail(ADA, 3), mail(BOB, 3)]
+    assert judge(evidence(rows, in_time, **changes)) == []
+    changes["asked"] = [Doubt(key=key, moment=at(4.5)) for key in (ADA, BOB)]
+    sent = [row(ADA, attempts=2), row(BOB, attempts=2)]
+    assert judge(evidence(sent, mails, **changes | {"state": "Delivered"})) == []

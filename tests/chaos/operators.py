@@ -1,0 +1,150 @@
+"""The operator's process in a campaign: started, struck, watched for leaks, and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.support.installation import Installation
+from tests.support.proxy import APIProxy
+
+from .leaks import Holdings, holdings
+from .servers import MailServer
+
+REST_SECONDS = 60.0
+"""Seconds in which an operator without work comes to rest: unused connections to the API server
+are closed after 15 to 30 s."""
+
+SPARE_FILES = 8
+"""Open files that an operator at rest may have more than at its start: kept API connections."""
+
+SPARE_TASKS = 6
+"""Tasks that an operator at rest may have more than at its start: requests of ours, for example."""
+
+IMPATIENT = (sys.executable, "-m", "tests.chaos.impatient", "run")
+
+
+@dataclass(kw_only=True)
+class Operator:
+    """One process of the operator, with a proxy of its own before the API server.
+
+    Attributes
+    ----------
+    crashes
+        Ends that nobody asked for, and what was wrong with those that somebody did.
+    leaks
+        What it still had when nothing was left to do.
+    """
+
+    installation: Installation
+    proxy: APIProxy
+    servers: Sequence[MailServer]
+    crashes: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+    _environment: dict[str, str] = field(default_factory=dict)
+    _baseline: Holdings | None = None
+    _baseline_tasks: float = 0.0
+
+    async def start(self) -> None:
+        """Start it for the first time and wait until it is ready."""
+        prepare = self.installation.prepare
+        self._environment = await asyncio.to_thread(prepare, server=self.proxy.url)
+        self.launch()
+        await asyncio.to_thread(self.installation.wait_ready)
+
+    def launch(self) -> None:
+        """Start it behind its proxy; it need not be ready."""
+        self.installation.launch(self._environment)
+
+    def strike(self, *, graceful: bool = False) -> None:
+        """Kill it, or ask it to stop, now."""
+        process = self.installation.process
+        if process is not None:
+            process.send_signal(signal.SIGTERM if graceful else signal.SIGKILL)
+
+    def check_alive(self) -> None:
+        """Note it if it has ended, and start it again as a kubelet would."""
+        process = self.installation.process
+        if process is not None and process.poll() is not None:
+            self.crashes.append(f"exit status {process.returncode}: {self.installation.tail()}")
+            self.launch()
+
+    async def kill(self) -> None:
+        """Kill it and wait for its end."""
+        await asyncio.to_thread(self.installation.kill)
+
+    async def stop(self, *, begun: bool = True) -> None:
+        """Stop it as the kubelet does.
+
+        Parameters
+        ----------
+        begun
+            Whether it certainly runs by now; if not, it may not know yet how to stop in order.
+        """
+        try:
+            status = await asyncio.to_thread(self.installation.stop)
+        except subprocess.TimeoutExpired:
+            self.crashes.append(f"not at SIGTERM: {self.installation.tail()}")
+            await self.kill()
+            return
+        if status != 0 and (begun or status != -signal.SIGTERM):
+            self.crashes.append(f"exit status {status} at SIGTERM: {self.installation.tail()}")
+
+    async def metric(self, name: str) -> float:
+        """Return the sum of a metric's samples."""
+        url = f"http://127.0.0.1:{self.installation.port}/metrics"
+        text = await asyncio.to_thread(_fetch, url)
+        found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+        return sum(map(float, found))
+
+    async def measure_baseline(self) -> None:
+        """Note what the operator holds before there is work."""
+        assert self.installation.process is not None
+        self._baseline = holdings(self.installation.process.pid)
+        self._baseline_tasks = await self.metric("notifications_event_loop_tasks")
+
+    async def look_for_leaks(self) -> None:
+        """Compare what the operator holds with what it held before there was work."""
+        assert self.installation.process is not None and self._baseline is not None
+        end = time.monotonic() + REST_SECONDS
+        while problems := await self._leaks(self.installation.process.pid, self._baseline):
+            if time.monotonic() > end:
+                self.leaks.extend(problems)
+                return
+            await asyncio.sleep(0.2)
+
+    async def _leaks(self, pid: int, baseline: Holdings) -> list[str]:
+        now = await asyncio.to_thread(holdings, pid)
+        ports = {server.peer.port: server for server in self.servers}
+        mail = sum(now.connections[port] for port in ports)
+        files, most = now.files - mail, baseline.files + SPARE_FILES
+        tasks = await self.metric("notifications_event_loop_tasks")
+        checks = {
+            f"{files} files, at its start {baseline.files}; {now.connections}": files > most,
+            f"{tasks:.0f} tasks, at its start {self._baseline_tasks:.0f}": (
+                tasks > self._baseline_tasks + SPARE_TASKS
+            ),
+            f"{now.threads} threads, at its start {baseline.threads}": (
+                now.threads > baseline.threads + SPARE_FILES
+            ),
+        }
+        for port, server in ports.items():
+            count = now.connections[port]
+            checks[f"{count} connections of {server.processor}"] = count > server.concurrency
+        for gauge in ("notifications_unfinished", "notifications_processor_waiting"):
+            value = await self.metric(gauge)
+            checks[f"{gauge} {value:.0f}"] = value > 0
+        return [text for text, broken in checks.items() if broken]
+
+
+def _fetch(url: str) -> str:
+    with urllib.request.urlopen(url) as answer:
+        text: str = answer.read().decode()
+        return text
