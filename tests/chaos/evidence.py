@@ -30,6 +30,8 @@ class Mail:
 
     Attributes
     ----------
+    begun
+        When the server asked for the message, if it is known: with its answer to DATA.
     edition
         How often the Notification's payload had been edited when the mail was made.
     accepted
@@ -41,6 +43,7 @@ class Mail:
     key: Key
     message_id: str
     moment: datetime
+    begun: datetime | None = None
     edition: int = 0
     accepted: bool = True
     answered: bool = True
@@ -109,9 +112,6 @@ class Evidence:
         have sent all of it by then, and cannot know how much arrived.
     orphans
         Claims of leaders that were cut off, paused or killed while another was there.
-    most_late
-        How many mails such leaders may have finished after another had found their claims: one
-        for each connection that was within a message.
     overruled
         What a process did that did not lead any more.
     bodies
@@ -137,7 +137,6 @@ class Evidence:
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     interrupted: frozenset[tuple[str, str]] = frozenset()
     orphans: list[Orphan] = field(default_factory=list)
-    most_late: int = 0
     overruled: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)

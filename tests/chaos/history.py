@@ -107,7 +107,11 @@ class History:
         if _epoch(before.holder) >= self._epoch:
             await self._lease()
         if _epoch(before.holder) < self._epoch:
-            orphan = Orphan(key=row.key, claimed=self._claimed[row.key], found=datetime.now(UTC))
+            orphan = Orphan(
+                key=row.key,
+                claimed=self._claimed[row.key],
+                found=datetime.now(UTC),
+            )
             self._stage.orphans.append(orphan)
 
     def _note_overwriting(self, before: Row, row: Row) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from .evidence import Doubt, Evidence, Expectation, Key, Mail, Row
+from .evidence import Doubt, Evidence, Expectation, Key, Mail, Orphan, Row
 
 _COUNTED = {
     "sent": ("Sent",),
@@ -37,7 +37,7 @@ def judge(evidence: Evidence) -> list[str]:
         *_failures_agree_with_refusals(evidence),
         *_doubles_only_in_doubt(evidence),
         *_holding_waits(evidence),
-        *_few_come_late(evidence),
+        *_nothing_begins_late(evidence),
         *_identities(evidence),
         *_nothing_is_stuck(evidence.bodies),
         *_summaries(evidence),
@@ -156,26 +156,23 @@ def _holding_waits(evidence: Evidence) -> Iterator[str]:
             yield f"{_name(mail.key)} was sent at {mail.moment:%T.%f} although it was in doubt"
 
 
-def _few_come_late(evidence: Evidence) -> Iterator[str]:
-    """A leader that was cut off or paused finishes the message that a connection had begun.
+def _nothing_begins_late(evidence: Evidence) -> Iterator[str]:
+    """A former leader finishes messages that it had begun, and begins no other.
 
-    Which mails are late can be told where the next leader sends nothing itself.
+    Which mails are its own can be told where the next leader sends nothing itself.
     """
     asked = _moments(evidence.asked)
-    found: defaultdict[Key, list[datetime]] = defaultdict(list)
+    orphans: defaultdict[Key, list[Orphan]] = defaultdict(list)
     for orphan in evidence.orphans:
         holds = orphan.key.processor in evidence.holding
         if holds and not evidence.editions.get(orphan.key.notification, 0):
-            found[orphan.key].append(orphan.found)
-    late = [
-        mail
-        for mail in evidence.mails
-        for moment in found[mail.key][:1]
-        if moment < mail.moment
-        and not any(moment <= other <= mail.moment for other in asked[mail.key])
-    ]
-    if len(late) > evidence.most_late:
-        yield f"{len(late)} mails came late, at most {evidence.most_late} may: {late[:5]}"
+            orphans[orphan.key].append(orphan)
+    for mail in evidence.mails:
+        begun = mail.begun or mail.moment
+        for orphan in orphans[mail.key]:
+            wanted = any(orphan.found <= moment <= begun for moment in asked[mail.key])
+            if orphan.found < begun and not wanted:
+                yield f"{_name(mail.key)} was begun at {begun:%T.%f}, after another had found it"
 
 
 def _identities(evidence: Evidence) -> Iterator[str]:

@@ -12,7 +12,7 @@ from tests.support.installation import Installation
 from .figures import Figures
 from .history import History
 from .operators import Operator
-from .rivals import DURATION, LIVES_ON, RIVALRIES, Duel
+from .rivals import DURATION, RIVALRIES, Duel
 from .rounds import order
 from .servers import MailServer
 from .stage import stage
@@ -46,7 +46,9 @@ async def run(installation: Installation, *, seed: int, rounds: int) -> Figures:
         work = Workload(seed, namespace=one.namespace, processors=[*one.servers])
         async with history.followed():
             for name in order([*RIVALRIES], rounds, random):
-                await one.create(work.jobs(random.randint(1, 2)))
+                # Many claims at once for the processor whose mails tell who sent them.
+                crowd = work.job("group:default/crowd", processors=[servers[1].processor])
+                await one.create([crowd, *work.jobs(random.randint(1, 2))])
                 leader, rival = await _roles(history, one.operators)
                 duel = Duel(leader=leader, rival=rival, stage=one, history=history, random=random)
                 async with asyncio.TaskGroup() as meanwhile:
@@ -55,8 +57,6 @@ async def run(installation: Installation, *, seed: int, rounds: int) -> Figures:
                     await RIVALRIES[name](duel)
                 one.check_alive()
                 figures.instants[name] = figures.instants.get(name, 0) + 1
-                if name in LIVES_ON:
-                    one.most_late += sum(server.concurrency for server in servers if server.hold)
             await one.finish(seconds=SETTLE_SECONDS)
         figures.takeovers = history.takeovers
         figures.in_doubt = len(one.orphans)

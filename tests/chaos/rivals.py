@@ -232,6 +232,3 @@ RIVALRIES: Final[dict[str, Rivalry]] = {
     "SIGTERM": _stopped,
 }
 """All rivalries."""
-
-LIVES_ON: Final = frozenset(RIVALRIES) - {"killed", "killed during take-over", "SIGTERM"}
-"""Those in which a former leader may finish what it had begun."""

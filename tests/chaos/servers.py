@@ -101,6 +101,7 @@ class MailServer:
                 edition=int(title["edition"] or 0),
                 message_id=message.message_id,
                 moment=message.received,
+                begun=message.begun,
                 accepted=message in accepted,
                 answered=message not in unanswered,
             )

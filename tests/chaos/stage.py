@@ -87,7 +87,6 @@ class Stage:
     crashes: list[str] = field(default_factory=list)
     orphans: list[Orphan] = field(default_factory=list)
     overruled: list[str] = field(default_factory=list)
-    most_late: int = 0
 
     @property
     def cluster(self) -> Cluster:
@@ -279,7 +278,6 @@ class Stage:
                 for address in server.interrupted
             ),
             orphans=self.orphans,
-            most_late=self.most_late,
             overruled=self.overruled,
             strangers=strangers,
             violations=[text for server in servers for text in server.peer.ledger.violations],

@@ -17,7 +17,15 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Message:
-    """One accepted message, with the envelope and the session that brought it."""
+    """One accepted message, with the envelope and the session that brought it.
+
+    Attributes
+    ----------
+    begun
+        When the server asked for the message, with 354.
+    received
+        When the last of it came.
+    """
 
     mail_from: str
     rcpt_to: tuple[str, ...]
@@ -27,6 +35,7 @@ class Message:
     tls: bool
     user: str | None
     smtputf8: bool
+    begun: datetime
     received: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property

@@ -12,6 +12,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from .certificates import TLSMode
@@ -384,8 +385,9 @@ class Session:
         if self._pending():
             self._violation("the message came before 354")
         await self._say("354 end with <CRLF>.<CRLF>")
+        begun = datetime.now(UTC)
         raw, flaw = await self._body()
-        await self._end(raw, flaw)
+        await self._end(raw, flaw, begun)
 
     async def _body(self) -> tuple[bytes, str | None]:
         lines: list[bytes] = []
@@ -397,7 +399,7 @@ class Session:
             lines.append(line.removeprefix(b"."))
         return b"".join(lines), flaw
 
-    async def _end(self, raw: bytes, flaw: str | None) -> None:
+    async def _end(self, raw: bytes, flaw: str | None, begun: datetime) -> None:
         message = Message(
             mail_from=self._mail_from or "",
             rcpt_to=tuple(self._rcpt_to),
@@ -407,6 +409,7 @@ class Session:
             tls=self._tls,
             user=self._user,
             smtputf8="SMTPUTF8" in self._parameters,
+            begun=begun,
         )
         recipient = self._rcpt_to[0]
         self._forget_transaction()
