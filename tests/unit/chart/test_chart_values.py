@@ -25,7 +25,7 @@ def render(helm: Helm, given: Document | None = None, *arguments: str) -> list[D
 
 
 def container(rendered: list[Document]) -> Document:
-    found: Document = find(rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    found: Document = find(rendered, "Deployment", "notifications")["spec"]["template"]["spec"]["containers"][0]
     return found
 
 
