@@ -14,6 +14,7 @@ from uuid import UUID
 
 import aiohttp
 import pytest
+from kubernetes.aio import client, config
 
 from notifications_operator.gateway.inbox.database import Database
 from notifications_operator.gateway.inbox.inbox import Inbox
@@ -86,12 +87,13 @@ class Gateway:
 
 
 @pytest.fixture
-async def gateway(
-    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Gateway]:
+async def gateway(installation: Installation, tmp_path: Path) -> AsyncIterator[Gateway]:
     """Serve the internal API with SQLite behind it; tokens are judged by the API server."""
-    monkeypatch.setenv("KUBECONFIG", str(installation.cluster.kubeconfig))
-    transport = await Transport.connect()
+    configuration = client.Configuration()
+    await config.load_kube_config(
+        str(installation.cluster.kubeconfig), client_configuration=configuration
+    )
+    transport = Transport(client.ApiClient(configuration))
     settings = InternalSettings(
         operator_namespace=installation.namespace,
         operator_service_account=installation.account,
