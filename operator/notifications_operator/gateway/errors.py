@@ -64,6 +64,13 @@ class NotFoundError(GatewayError):
     name = "NotFoundError"
 
 
+class ConflictError(GatewayError):
+    """Something that happened meanwhile is against it."""
+
+    status = HTTPStatus.CONFLICT
+    name = "ConflictError"
+
+
 class PayloadTooLargeError(GatewayError):
     """The body is larger than the gateway reads."""
 
