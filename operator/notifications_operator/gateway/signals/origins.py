@@ -64,7 +64,7 @@ def _is_own(origin: tuple[str, str, int], connection: HTTPConnection) -> bool:
     other way round it is another origin.
     """
     scheme, _, _ = origin
-    if connection.url.scheme in {"https", "wss"} and scheme != "https":
+    if connection.scope["scheme"] in {"https", "wss"} and scheme != "https":
         return False
     try:
         return origin == _parse(f"{scheme}://{connection.headers.get('host', '')}")
