@@ -168,9 +168,7 @@ class Hub:
         if self.connections >= self._settings.max_sockets:
             raise ServiceUnavailableError("Too many connections", retry_after=RETRY_AFTER)
         if self._users[user] >= self._settings.max_sockets_per_user:
-            raise TooManyRequestsError(
-                "Too many connections of this user", retry_after=RETRY_AFTER
-            )
+            raise TooManyRequestsError("Too many connections of this user", retry_after=RETRY_AFTER)
         connection = Connection(
             user,
             max_messages=self._settings.max_queued_messages,

@@ -17,6 +17,9 @@ from .outbox import NOTIFY_CHANNEL
 ANSWER_SECONDS = 10.0
 """Longest that the database may take to show that the connection still lives."""
 
+_DIGITS = 18
+"""Most digits of an id, which is a BIGINT."""
+
 _COMMITTED = "notifications_committed"
 
 
@@ -103,7 +106,7 @@ class _PostgresEar:
     def _note(self, _connection: Any, _pid: int, _channel: str, payload: object) -> None:
         text = str(payload)
         # Others may notify as well; what is no id is an occasion to look.
-        if text.isascii() and text.isdigit():
+        if text.isascii() and text.isdigit() and len(text) <= _DIGITS:
             self._ids.add(int(text))
         self._news.set()
 

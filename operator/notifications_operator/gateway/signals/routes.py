@@ -15,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..errors import AuthenticationError, GatewayError, InputError, envelope
 from ..principals import Access, UserPrincipal
-from .hub import CloseCode, Closing, Connection, Hub
+from .hub import CloseCode, Closing, Hub
 from .origins import Origins
 
 logger = logging.getLogger(__name__)
@@ -134,9 +134,7 @@ class _Socket:
         """Obey the client until it is gone; what is no request is ignored, as upstream does."""
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
             if not self._allowance.take():
-                self._closing = Closing(
-                    code=CloseCode.POLICY_VIOLATION, reason="too many messages"
-                )
+                self._closing = Closing(code=CloseCode.POLICY_VIOLATION, reason="too many messages")
                 return
             if (text := message.get("text")) is not None:
                 self._obey(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,17 @@ import pytest
 
 from notifications_operator.gateway.principals import Principal, ServicePrincipal, UserPrincipal
 from notifications_operator.gateway.signals.settings import SignalsSettings
-from tests.support.signals import CHANNEL, closed, RawClient, Served, message, obeyed, publish, serving, until
+from tests.support.signals import (
+    CHANNEL,
+    RawClient,
+    Served,
+    closed,
+    message,
+    obeyed,
+    publish,
+    serving,
+    until,
+)
 
 ADA, BOB = "user:default/ada", "user:default/bob"
 PRINCIPALS: dict[str, Principal] = {
@@ -106,7 +115,9 @@ async def test_own_pages_portals_and_other_programs_may_connect(
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Cookie": "session=ada"}, {"Authorization": "Bearer ada"}], ids=["cookie", "header"]
+    "headers",
+    [{"Cookie": "session=ada"}, {"Authorization": "Bearer ada"}],
+    ids=["cookie", "header"],
 )
 async def test_who_has_no_token_in_the_subprotocol_is_asked_as_elsewhere(
     served: Served, headers: dict[str, str]

@@ -112,8 +112,9 @@ async def test_what_is_sent_has_upstream_s_form() -> None:
 
 async def test_a_message_is_encoded_once_for_all_and_costs_no_task() -> None:
     found = hub()
-    connections = [found.connect(f"user:default/{n}", expires=None, close=pytest.fail)
-                   for n in range(1000)]
+    connections = [
+        found.connect(f"user:default/{n}", expires=None, close=pytest.fail) for n in range(1000)
+    ]
     for connection in connections:
         found.subscribe(connection, CHANNEL)
     tasks = len(asyncio.all_tasks())
@@ -324,8 +325,6 @@ async def _compare(steps: list[Any]) -> None:
     assert found.connections == len(connections) - len(gone)
     for index, connection in enumerate(connections):
         if index not in gone:
-            heard = [
-                json.loads(await connection.next())["message"]["n"] for _ in expected[index]
-            ]
+            heard = [json.loads(await connection.next())["message"]["n"] for _ in expected[index]]
             assert heard == expected[index]
             await found.publish([Signal(users=(), channel="x", message={})])
