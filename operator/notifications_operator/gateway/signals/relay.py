@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import asyncpg
 from sqlalchemy import Text, cast, delete, select
@@ -36,8 +36,9 @@ class Relay:
 
     A transaction may be committed after one that got a higher id, so the highest id that was seen
     tells nothing on PostgreSQL: rows are taken by the ids that were announced, and whatever else is
-    there and was not seen yet is found by looking, first of all after every new connection. SQLite
-    has one writer at a time.
+    there and was not seen yet is found by looking, first of all after every new connection. An id
+    is seen with its moment, as a replica that takes over without the last transactions gives their
+    ids again. SQLite has one writer at a time.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ class Relay:
         self._settings = settings
         self._in_order = engine.dialect.name == "sqlite"
         self._made = now()
-        self._seen: set[int] | None = None
+        self._seen: dict[int, datetime] | None = None
         self._floor = 0
         self._tidy_at = 0.0
         self._problem: str | None = None
@@ -95,35 +96,39 @@ class Relay:
             while (ids := await ear.hear(due - loop.time())) and loop.time() < due:
                 await self._bring(ids)
 
-    async def _unseen(self) -> list[int]:
+    async def _unseen(self) -> set[int]:
         """Return what is there and was not brought yet."""
-        ids = select(signal.c.id).where(signal.c.id > self._floor)
+        rows = select(signal.c.id, signal.c.created).where(signal.c.id > self._floor)
         async with self._engine.connect() as connection:
-            if self._seen is None:
-                # Nobody here had subscribed when these were written.
-                old = await connection.scalars(ids.where(signal.c.created < self._made))
-                self._seen = set(old)
-            present = set(await connection.scalars(ids))
-        self._seen &= present
-        return sorted(present - self._seen)
+            found = (await connection.execute(rows)).all()
+        present: dict[int, datetime] = {row.id: row.created for row in found}
+        if self._seen is None:
+            # Nobody here had subscribed when these were written.
+            self._seen = {
+                number: created for number, created in present.items() if created < self._made
+            }
+        else:
+            self._seen = dict(self._seen.items() & present.items())
+        return present.keys() - self._seen.keys()
 
     async def _bring(self, ids: Iterable[int]) -> None:
         assert self._seen is not None
-        unseen = sorted(set(ids) - self._seen)
-        for start in range(0, len(unseen), _BATCH):
-            batch = unseen[start : start + _BATCH]
-            statement = (
-                select(signal.c.id, cast(signal.c.body, Text))
-                .where(signal.c.id.in_(batch))
+        wanted = sorted(ids)
+        for start in range(0, len(wanted), _BATCH):
+            rows = (
+                select(signal.c.id, signal.c.created, cast(signal.c.body, Text))
+                .where(signal.c.id.in_(wanted[start : start + _BATCH]))
                 .order_by(signal.c.id)
             )
             async with self._engine.connect() as connection:
-                rows = (await connection.execute(statement)).all()
-            for number, body in rows:
+                found = (await connection.execute(rows)).all()
+            for number, created, body in found:
+                if self._seen.get(number) == created:
+                    continue
                 await self._hub.publish(_decode(number, body))
-            self._seen.update(batch)
-            if self._in_order:
-                self._floor = batch[-1]
+                self._seen[number] = created
+                if self._in_order:
+                    self._floor = number
 
     async def _tidy(self) -> None:
         """Delete what is too old, now and then."""

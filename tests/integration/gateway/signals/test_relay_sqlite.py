@@ -143,7 +143,7 @@ async def test_it_rests_while_nothing_happens(database: Database) -> None:
         looks: list[object] = []
         real = relay._unseen
 
-        async def count() -> list[int]:
+        async def count() -> set[int]:
             looks.append(None)
             return await real()
 

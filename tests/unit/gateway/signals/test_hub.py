@@ -61,6 +61,10 @@ def hub(**settings: Any) -> Hub:
     return Hub(SignalsSettings(**settings))
 
 
+def never(closing: Closing) -> None:
+    raise AssertionError(closing)
+
+
 def signal(message: dict[str, Any], *users: str, channel: str = CHANNEL) -> Signal:
     """Return a signal; without users it is for everybody."""
     return Signal(users=users or None, channel=channel, message=message)
@@ -101,7 +105,7 @@ async def test_a_broadcast_reaches_every_subscriber_of_its_channel() -> None:
 
 async def test_what_is_sent_has_upstream_s_form() -> None:
     found = hub()
-    connection = found.connect(ADA, expires=None, close=pytest.fail)
+    connection = found.connect(ADA, expires=None, close=never)
     found.subscribe(connection, CHANNEL)
     await found.publish([signal({"action": "new_notification", "notification_id": "x"}, ADA)])
     assert json.loads(await connection.next()) == {
@@ -113,7 +117,7 @@ async def test_what_is_sent_has_upstream_s_form() -> None:
 async def test_a_message_is_encoded_once_for_all_and_costs_no_task() -> None:
     found = hub()
     connections = [
-        found.connect(f"user:default/{n}", expires=None, close=pytest.fail) for n in range(1000)
+        found.connect(f"user:default/{n}", expires=None, close=never) for n in range(1000)
     ]
     for connection in connections:
         found.subscribe(connection, CHANNEL)
@@ -126,7 +130,7 @@ async def test_a_message_is_encoded_once_for_all_and_costs_no_task() -> None:
 
 async def test_what_has_no_utf_8_can_be_sent() -> None:
     found = hub()
-    connection = found.connect(ADA, expires=None, close=pytest.fail)
+    connection = found.connect(ADA, expires=None, close=never)
     found.subscribe(connection, CHANNEL)
     title = "half a pair \ud800, \u202e, \u0000 and </script>"
     await found.publish([signal({"title": title}, ADA)])
@@ -303,7 +307,7 @@ async def _compare(steps: list[Any]) -> None:
     for number, step in enumerate(steps):
         match step:
             case ("connect", user):
-                connections.append(found.connect(user, expires=None, close=pytest.fail))
+                connections.append(found.connect(user, expires=None, close=never))
             case ("publish", users, channel):
                 await found.publish([Signal(users=users, channel=channel, message={"n": number})])
                 for index, connection in enumerate(connections):
