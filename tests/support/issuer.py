@@ -49,7 +49,7 @@ class SigningKey:
             case "EC":
                 key = ECKey.generate_key(kind.curve)
             case _:
-                key = OKPKey.generate_key(kind.curve)
+                key = OKPKey.generate_key("Ed25519")
         return cls(key, algorithm, key_id)
 
     @property

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import shutil
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from html import unescape
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from asyncio.subprocess import DEVNULL, PIPE
 
 from hack.node_packages import installed
 from tests.support.issuer import SigningKey

@@ -37,7 +37,6 @@ from ..principals import (
     ServicePrincipal,
     UserPrincipal,
 )
-
 from .algorithms import ASYMMETRIC_ALGORITHMS
 from .bearer import bearer_token
 from .documents import DocumentReader
@@ -160,9 +159,7 @@ class BackstageAuthenticator:
             raise AuthenticationError("Invalid user token in plugin token obo claim")
         user = await self._user(token)
         assert user.expires is not None
-        return UserPrincipal(
-            entity_ref=user.entity_ref, expires=min(user.expires, plugin.expires)
-        )
+        return UserPrincipal(entity_ref=user.entity_ref, expires=min(user.expires, plugin.expires))
 
     async def _user(self, token: UnverifiedToken) -> UserPrincipal:
         # A limited token has no audience: it is rebuilt from the claims that its proof covers.

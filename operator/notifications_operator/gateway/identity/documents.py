@@ -58,9 +58,7 @@ class DocumentReader:
         Most seconds for one document, redirects included.
     """
 
-    def __init__(
-        self, session: aiohttp.ClientSession, *, allow_http: bool, timeout: float
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, *, allow_http: bool, timeout: float) -> None:
         self._session = session
         self._beginnings = ("https://", "http://") if allow_http else ("https://",)
         self._timeout = aiohttp.ClientTimeout(total=timeout)
@@ -171,4 +169,6 @@ def _oauth_error(body: bytes) -> str:
         code = json.loads(body)["error"]
     except (ValueError, RecursionError, KeyError, TypeError):
         return ""
-    return f" ({code[:64]})" if isinstance(code, str) and code.isascii() and code.isprintable() else ""
+    if not isinstance(code, str) or not code.isascii() or not code.isprintable():
+        return ""
+    return f" ({code[:64]})"

@@ -133,8 +133,8 @@ class KeySource:
         return ()
 
     def _may_ask(self) -> bool:
-        # Counted from the last unknown key and not from the last reading: an issuer that makes a key
-        # when it is needed would otherwise now and then have its first token refused.
+        # Counted from the last unknown key and not from the last reading: an issuer that makes its
+        # keys when they are needed would otherwise now and then have its first token refused.
         interval = self._settings.unknown_key_interval
         return self._asked_at is None or self._clock() - self._asked_at >= interval
 
@@ -142,9 +142,7 @@ class KeySource:
         if self._read_at is None or self._clock() - self._read_at > self._settings.keep:
             return ()
         return tuple(
-            key
-            for key in self._keys
-            if _fits(key, algorithm) and key_id in (None, key.get("kid"))
+            key for key in self._keys if _fits(key, algorithm) and key_id in (None, key.get("kid"))
         )
 
     async def _read(self) -> None:

@@ -197,6 +197,4 @@ class Login:
 
     def _unavailable(self, reason: str) -> ServiceUnavailableError:
         logger.warning("logins fail: %s: %s", self._provider.issuer, reason)
-        return ServiceUnavailableError(
-            "Nobody can log in at the moment", retry_after=_RETRY_AFTER
-        )
+        return ServiceUnavailableError("Nobody can log in at the moment", retry_after=_RETRY_AFTER)

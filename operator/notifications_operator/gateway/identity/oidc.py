@@ -8,7 +8,6 @@ from starlette.requests import HTTPConnection
 
 from ..errors import AuthenticationError, ServiceUnavailableError
 from ..principals import UserPrincipal
-
 from .bearer import bearer_token
 from .keys import KeysUnavailable
 from .provider import OpenIDProvider

@@ -80,9 +80,7 @@ class PendingLogin:
             path = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()
         except ValueError:
             raise InputError("This login was not begun by this browser") from None
-        return cls(
-            return_to=check_return_to(path), state=kept, nonce=nonce, verifier=verifier
-        )
+        return cls(return_to=check_return_to(path), state=kept, nonce=nonce, verifier=verifier)
 
 
 def cookie_name(state: str) -> str:

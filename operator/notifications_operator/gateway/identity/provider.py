@@ -134,9 +134,7 @@ class OpenIDProvider:
         """
         return self._metadata or await self._read_metadata()
 
-    async def verify(
-        self, token: UnverifiedToken, *, audiences: Collection[str]
-    ) -> VerifiedToken:
+    async def verify(self, token: UnverifiedToken, *, audiences: Collection[str]) -> VerifiedToken:
         """Return a token if it is the issuer's and for one of these audiences.
 
         Raises

@@ -52,12 +52,8 @@ def login_router(
         """Send the browser to the issuer; ``return_to`` is the path to come back to."""
         return_to = _single(request, "return_to")
         pending = PendingLogin(return_to=check_return_to("/" if return_to is None else return_to))
-        response = RedirectResponse(
-            await login.url(pending), status_code=302, headers=_NO_STORE
-        )
-        response.set_cookie(
-            pending.cookie_name, pending.to_cookie(), max_age=LIFETIME, **_COOKIE
-        )
+        response = RedirectResponse(await login.url(pending), status_code=302, headers=_NO_STORE)
+        response.set_cookie(pending.cookie_name, pending.to_cookie(), max_age=LIFETIME, **_COOKIE)
         return response
 
     @router.get(CALLBACK_PATH)

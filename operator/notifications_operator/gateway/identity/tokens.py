@@ -17,7 +17,6 @@ from joserfc.errors import JoseError
 from joserfc.jwk import Key
 
 from ...catalog.quoting import quoted
-
 from .keys import KeySource
 
 MAX_TOKEN_LENGTH: Final = 32_768
@@ -118,7 +117,11 @@ class TokenVerifier:
         self._registry.max_signature_length = MAX_TOKEN_LENGTH
 
     async def verify(
-        self, token: UnverifiedToken, *, audiences: Collection[str] | None, issuer: str | None = None
+        self,
+        token: UnverifiedToken,
+        *,
+        audiences: Collection[str] | None,
+        issuer: str | None = None,
     ) -> VerifiedToken:
         """Return the token if its signature and claims are valid.
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...catalog.refs import EntityRef, InvalidEntityRef
-
 from .tokens import TokenError
 
 FindUserByEmail = Callable[[str], str | None]

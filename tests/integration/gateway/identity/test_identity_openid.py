@@ -48,6 +48,7 @@ ACCOUNTS: dict[str, dict[str, Any]] = {
     "1003": {"email": "ada@example.com", "email_verified": False},
 }
 ADDRESSES = {"ada@example.com": "user:default/ada", "bob@example.com": "user:default/bob"}
+KEY = SigningKey.generate("RS256")
 COMMON = {
     "redirect_uris": [CALLBACK],
     "grant_types": ["authorization_code"],
@@ -93,11 +94,10 @@ async def gateway(
     *,
     client: Mapping[str, Any] = CONFIDENTIAL,
     short_id_tokens: bool = True,
-    key: SigningKey | None = None,
+    key: SigningKey = KEY,
     **settings: Any,
 ) -> AsyncIterator[Gateway]:
     """Run a provider, and a gateway with one client of it."""
-    key = key or SigningKey.generate("RS256")
     async with (
         openid(key, short_id_tokens=short_id_tokens) as issuer,
         gateway_of(directory, issuer, client=client, **settings) as running,

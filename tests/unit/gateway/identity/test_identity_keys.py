@@ -117,7 +117,7 @@ async def test_keys_are_kept_while_the_issuer_is_away(
     clock.now += 599
     assert await key_ids(source, "key-1") == ["key-1"]
     clock.now += 2
-    with pytest.raises(KeysUnavailable, match="the keys of the issuer cannot be read: .* 503"):
+    with pytest.raises(KeysUnavailable, match=r"the keys of the issuer cannot be read: .* 503"):
         await key_ids(source, "key-1")
     issuer.away = False
     clock.now += 10

@@ -88,9 +88,9 @@ def test_challenge() -> None:
 def test_cookie(return_to: str) -> None:
     pending = PendingLogin(return_to=return_to)
     value = pending.to_cookie()
-    assert set(value) <= set(
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
-    ), "no quotes around it, whatever writes it"
+    assert set(value) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."), (
+        "no quotes around it, whatever writes it"
+    )
     assert PendingLogin.from_cookie(value, state=pending.state) == pending
     assert pending.cookie_name == cookie_name(pending.state)
     assert pending.cookie_name.startswith("__Host-")

@@ -81,9 +81,7 @@ async def test_valid_token(oidc: OIDCAuthenticator, issuer: Issuer) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ASYMMETRIC_ALGORITHMS)
-async def test_algorithms(
-    algorithm: str, issuer: Issuer, session: aiohttp.ClientSession
-) -> None:
+async def test_algorithms(algorithm: str, issuer: Issuer, session: aiohttp.ClientSession) -> None:
     issuer.rotate(SigningKey.generate(algorithm))
     token = issuer.key.sign(issuer.claims())
     assert await authenticator(issuer, session).authenticate(connection(token)) is not None
@@ -139,9 +137,7 @@ async def test_claims(
     "claims",
     [{"exp": NOW - 59}, {"iat": NOW + 60}, {"nbf": NOW + 60}, {"exp": 253_402_300_799}],
 )
-async def test_clock_skew(
-    claims: dict[str, Any], oidc: OIDCAuthenticator, issuer: Issuer
-) -> None:
+async def test_clock_skew(claims: dict[str, Any], oidc: OIDCAuthenticator, issuer: Issuer) -> None:
     assert await oidc.authenticate(connection(RSA.sign(issuer.claims(**claims)))) is not None
 
 
@@ -179,9 +175,7 @@ async def test_no_algorithm(
 
 async def test_hmac_with_the_public_key(oidc: OIDCAuthenticator, issuer: Issuer) -> None:
     for secret in (RSA.public_pem, RSA.public_pem.strip(), RSA.public["n"].encode()):
-        token = forge_hmac(
-            issuer.claims(), secret=secret, header={"alg": "HS256", "kid": "key-1"}
-        )
+        token = forge_hmac(issuer.claims(), secret=secret, header={"alg": "HS256", "kid": "key-1"})
         assert "its algorithm 'HS256' is not accepted" in await refusal(oidc, token)
 
 
@@ -193,9 +187,7 @@ async def test_hmac_under_an_accepted_name(oidc: OIDCAuthenticator, issuer: Issu
 
 
 @pytest.mark.parametrize("algorithm", [None, 7, ["RS256"], {"RS256": 1}, "", "RSA-OAEP", "RS257"])
-async def test_other_algorithms(
-    algorithm: Any, oidc: OIDCAuthenticator, issuer: Issuer
-) -> None:
+async def test_other_algorithms(algorithm: Any, oidc: OIDCAuthenticator, issuer: Issuer) -> None:
     header = {} if algorithm is None else {"alg": algorithm}
     token = f"{encode(header)}.{encode(issuer.claims())}.AAAA"
     assert "is not accepted" in await refusal(oidc, token)
@@ -260,9 +252,7 @@ async def test_key_in_the_token(oidc: OIDCAuthenticator, issuer: Issuer) -> None
 
 
 @pytest.mark.parametrize("header", [{"crit": ["exp"]}, {"crit": []}, {"b64": False}])
-async def test_extensions(
-    header: dict[str, Any], oidc: OIDCAuthenticator, issuer: Issuer
-) -> None:
+async def test_extensions(header: dict[str, Any], oidc: OIDCAuthenticator, issuer: Issuer) -> None:
     token = f"{encode({'alg': 'RS256', 'kid': 'key-1', **header})}.{encode(issuer.claims())}.AAAA"
     assert "extensions" in await refusal(oidc, token)
 
@@ -395,9 +385,7 @@ async def test_token_without_mapping(oidc: OIDCAuthenticator, issuer: Issuer) ->
 
 async def test_by_email(issuer: Issuer, session: aiohttp.ClientSession) -> None:
     by_email = authenticator(issuer, session, match_email=True)
-    claims = issuer.claims(
-        backstage_entity_ref=None, email="ada@example.com", email_verified=True
-    )
+    claims = issuer.claims(backstage_entity_ref=None, email="ada@example.com", email_verified=True)
     principal = await by_email.authenticate(connection(RSA.sign(claims)))
     assert principal is not None
     assert principal.entity_ref == "user:default/ada"
@@ -407,11 +395,15 @@ PARTS = st.one_of(
     st.binary(max_size=40).map(encode),
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-        lambda inner: st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["alg", "kid", "typ", "crit", "b64", "x5c", "jwk", "iss", "exp", "a"]),
-            inner,
-            max_size=4,
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["alg", "kid", "typ", "crit", "b64", "x5c", "jwk", "iss", "exp", "a"]
+                ),
+                inner,
+                max_size=4,
+            )
         ),
         max_leaves=6,
     ).map(encode),

@@ -13,9 +13,7 @@ ADDRESSES = {"ada@example.com": "user:default/ada", "team@example.com": "group:d
 
 
 def mapping(*, claim: str = "ref", match_email: bool = False) -> UserMapping:
-    return UserMapping(
-        claim=claim, match_email=match_email, find_user_by_email=ADDRESSES.get
-    )
+    return UserMapping(claim=claim, match_email=match_email, find_user_by_email=ADDRESSES.get)
 
 
 @pytest.mark.parametrize(
