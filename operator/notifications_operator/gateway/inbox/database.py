@@ -145,9 +145,7 @@ class Database:
         begin: Callable[[], contextlib.AbstractAsyncContextManager[AsyncConnection]],
     ) -> T:
         if not self.ready:
-            raise ServiceUnavailableError(
-                "The database is not there yet", retry_after=RETRY_AFTER
-            )
+            raise ServiceUnavailableError("The database is not there yet", retry_after=RETRY_AFTER)
         attempt = 0
         while True:
             attempt += 1

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import URL, Connection, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -119,7 +119,7 @@ def _make_sqlite_engine(path: Path, settings: DatabaseSettings) -> AsyncEngine:
     )
 
     @event.listens_for(engine.sync_engine, "connect")
-    def _prepare(connection: Any, record: object) -> None:
+    def _prepare(connection: Any, _: object) -> None:
         # The driver's own BEGIN comes too late, before the first write only.
         connection.isolation_level = None
         cursor = connection.cursor()

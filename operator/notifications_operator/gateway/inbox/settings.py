@@ -50,7 +50,10 @@ class DatabaseSettings(BaseModel):
     @classmethod
     def _scheme_is_known(cls, url: SecretStr) -> SecretStr:
         text = url.get_secret_value()
-        if text.startswith(POSTGRESQL_SCHEMES) or text.removeprefix(SQLITE_SCHEME) not in ("", text):
+        if text.startswith(POSTGRESQL_SCHEMES) or text.removeprefix(SQLITE_SCHEME) not in (
+            "",
+            text,
+        ):
             return url
         raise ValueError(
             "must be sqlite:////path/to/file or postgresql://user:password@host:port/database"
