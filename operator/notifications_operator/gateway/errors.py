@@ -78,6 +78,13 @@ class PayloadTooLargeError(GatewayError):
     name = "PayloadTooLargeError"
 
 
+class UnsupportedMediaTypeError(GatewayError):
+    """The body is of a kind that the gateway does not read."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    name = "UnsupportedMediaTypeError"
+
+
 class UnprocessableError(GatewayError):
     """The request contradicts an earlier one with the same ``Idempotency-Key``."""
 
