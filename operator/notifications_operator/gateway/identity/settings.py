@@ -194,7 +194,7 @@ class PluginSettings(BaseModel):
     """Whether it may send; without it, it may only read on behalf of users."""
 
     namespace: Annotated[str, Field(pattern=_NAMESPACE)] | None = None
-    """Where its Notifications are made; unset: ``backstage.namespace``."""
+    """Where its Notifications are made; unset: the gateway's own inbox namespace."""
 
     broadcast: bool = False
     """Whether it may address everybody."""
@@ -213,9 +213,6 @@ class BackstageSettings(BaseModel):
 
     base_url: BaseURL | None = None
     """Backstage's ``backend.baseUrl``, as the gateway reaches it; unset: no Backstage."""
-
-    namespace: Annotated[str, Field(pattern=_NAMESPACE)] | None = None
-    """Where the Notifications of plugins are made."""
 
     plugins: dict[PluginID, PluginSettings] = Field(default_factory=dict)
     """Plugins whose tokens are accepted, by id; the origin of what they send is ``plugin:<id>``."""
@@ -237,11 +234,4 @@ class BackstageSettings(BaseModel):
     def _check(self) -> Self:
         if self.base_url is not None and self.base_url.startswith("http:") and not self.allow_http:
             raise ValueError(f"base_url {self.base_url!r} must be https, or allow_http be set")
-        homeless = [
-            name
-            for name, plugin in sorted(self.plugins.items())
-            if plugin.send and plugin.namespace is None and self.namespace is None
-        ]
-        if homeless:
-            raise ValueError(f"plugins {', '.join(homeless)} may send and have no namespace")
         return self
