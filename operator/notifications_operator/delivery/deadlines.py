@@ -10,6 +10,7 @@ from ..api.processor import ProcessorReason
 from ..api.reasons import Reason
 from ..settings import Settings
 from .ledger import ROW_LIMIT, UNSENT, Ledger, taking_part
+from .optouts import PREFERENCES_UNAVAILABLE
 from .recipients import unknown_message
 from .rows import Row, blame, end, is_unknown, open_row
 from .snapshot import settle_edits
@@ -18,6 +19,9 @@ from .supervisor import Supervisor
 
 LONGEST_WAIT = timedelta(hours=24)
 """For how long a Notification waits for a first processor or a first user in the catalog."""
+
+PREFERENCES_RETRY = timedelta(seconds=5)
+"""How long a Notification waits before it is asked again what users want."""
 
 _BLAME = {
     ProcessorReason.INVALID_CONFIG: Reason.INVALID_CONFIG,
@@ -128,6 +132,8 @@ class Deadlines:
     def next_deadline(self, notification: Notification, ledger: Ledger) -> datetime | None:
         """Return when planning again could matter though nothing was seen to change."""
         deadlines = [notification.spec.expires_at]
+        if ledger.waiting is not None and ledger.waiting.reason == PREFERENCES_UNAVAILABLE:
+            deadlines.append(datetime.now(UTC) + PREFERENCES_RETRY)
         if ledger.unresolved:
             deadlines.append(self._grace_end(ledger))
         if not ledger.planned and ledger.start_time is not None:

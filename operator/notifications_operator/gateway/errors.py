@@ -64,11 +64,25 @@ class NotFoundError(GatewayError):
     name = "NotFoundError"
 
 
+class ConflictError(GatewayError):
+    """Something that happened meanwhile is against it."""
+
+    status = HTTPStatus.CONFLICT
+    name = "ConflictError"
+
+
 class PayloadTooLargeError(GatewayError):
     """The body is larger than the gateway reads."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     name = "PayloadTooLargeError"
+
+
+class UnsupportedMediaTypeError(GatewayError):
+    """The body is of a kind that the gateway does not read."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    name = "UnsupportedMediaTypeError"
 
 
 class UnprocessableError(GatewayError):
