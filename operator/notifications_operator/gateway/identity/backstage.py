@@ -65,7 +65,7 @@ class BackstageAuthenticator:
     session
         As `documents.make_session` makes it.
     namespace
-        Where the Notifications of plugins are made that have none of their own.
+        Where the Notifications of plugins are made if the settings do not say.
     clock
         Seconds since the epoch.
     """
@@ -81,7 +81,7 @@ class BackstageAuthenticator:
         if settings.base_url is None:
             raise ValueError("there is no Backstage")
         self._settings = settings
-        self._namespace = namespace
+        self._namespace = settings.namespace or namespace
         self._documents = DocumentReader(
             session, allow_http=settings.allow_http, timeout=settings.keys.request_timeout
         )

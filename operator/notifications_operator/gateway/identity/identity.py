@@ -29,7 +29,7 @@ class Identity:
     oidc, backstage
         Either may be off.
     namespace
-        Where the Notifications of Backstage's plugins are made that have none of their own.
+        Where the Notifications of Backstage's plugins are made if the settings do not say.
     session
         HTTP client for issuers, as `documents.make_session` makes it.
     database

@@ -33,6 +33,11 @@ def _check_url(url: str) -> str:
     return url
 
 
+def _is_this_machine(host: str) -> bool:
+    """Tell whether browsers trust a host without TLS (W3C Secure Contexts section 3.1)."""
+    return host in {"localhost", "127.0.0.1", "::1"} or host.endswith(".localhost")
+
+
 def _check_algorithm(name: str) -> str:
     if name not in ASYMMETRIC_ALGORITHMS:
         valid = ", ".join(ASYMMETRIC_ALGORITHMS)
@@ -109,7 +114,7 @@ class LoginSettings(BaseModel):
                 "is the whole host's"
             )
         parts = urlsplit(self.public_url)
-        if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
             raise ValueError(
                 f"public_url {self.public_url!r} must be https: browsers keep the session's "
                 "cookie over TLS only (or on this machine)"
@@ -194,7 +199,7 @@ class PluginSettings(BaseModel):
     """Whether it may send; without it, it may only read on behalf of users."""
 
     namespace: Annotated[str, Field(pattern=_NAMESPACE)] | None = None
-    """Where its Notifications are made; unset: the gateway's own inbox namespace."""
+    """Where its Notifications are made; unset: ``backstage.namespace``."""
 
     broadcast: bool = False
     """Whether it may address everybody."""
@@ -213,6 +218,9 @@ class BackstageSettings(BaseModel):
 
     base_url: BaseURL | None = None
     """Backstage's ``backend.baseUrl``, as the gateway reaches it; unset: no Backstage."""
+
+    namespace: Annotated[str, Field(pattern=_NAMESPACE)] | None = None
+    """Where the Notifications of plugins are made; unset: the gateway's own ``namespace``."""
 
     plugins: dict[PluginID, PluginSettings] = Field(default_factory=dict)
     """Plugins whose tokens are accepted, by id; the origin of what they send is ``plugin:<id>``."""

@@ -19,7 +19,11 @@ from notifications_operator.gateway.errors import (
 )
 from notifications_operator.gateway.identity.backstage import BackstageAuthenticator
 from notifications_operator.gateway.identity.documents import make_session
-from notifications_operator.gateway.identity.settings import BackstageSettings, KeySettings
+from notifications_operator.gateway.identity.settings import (
+    BackstageSettings,
+    KeySettings,
+    PluginSettings,
+)
 from notifications_operator.gateway.principals import ServicePrincipal, UserPrincipal
 from tests.support.issuer import NOW, Issuer, SigningKey, connection, encode, forge_hmac, issuing
 
@@ -272,6 +276,24 @@ async def test_host_header_does_not_say_which_plugin_is_asked(
 async def test_plugin_with_a_namespace(authenticator: BackstageAuthenticator) -> None:
     principal = await authenticator.authenticate(connection(plugin_token(sub="housed")))
     assert principal == ServicePrincipal(subject="plugin:housed", namespace="elsewhere")
+
+
+async def test_namespace_of_all_plugins(
+    backstage: Issuer, session: aiohttp.ClientSession
+) -> None:
+    authenticator = BackstageAuthenticator(
+        BackstageSettings(
+            base_url=backstage.url,
+            namespace="plugins",
+            plugins={"scaffolder": PluginSettings()},
+            allow_http=True,
+        ),
+        session,
+        namespace="notifications-inbox",
+        clock=lambda: NOW,
+    )
+    principal = await authenticator.authenticate(connection(plugin_token()))
+    assert principal == ServicePrincipal(subject="plugin:scaffolder", namespace="plugins")
 
 
 async def test_plugin_that_may_not_send(authenticator: BackstageAuthenticator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -75,6 +76,7 @@ def test_refused_backstage(settings: dict[str, Any], expected: str) -> None:
         ("https://notifications.example.com:443", "https://notifications.example.com"),
         ("https://notifications.example.com:8443", "https://notifications.example.com:8443"),
         ("http://localhost:8080", "http://localhost:8080"),
+        ("http://gateway.localhost", "http://gateway.localhost"),
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
@@ -113,3 +115,14 @@ def test_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.oidc.login.client_secret is not None
     assert settings.oidc.login.client_secret.get_secret_value() == "very-secret"
     assert settings.backstage.plugins["scaffolder"].broadcast
+
+
+def test_from_the_environment_as_the_chart_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_OIDC", json.dumps({"issuer": ISSUER, "login": LOGIN}))
+    monkeypatch.setenv("GATEWAY_OIDC__LOGIN__CLIENT_SECRET", "very-secret")
+    monkeypatch.setenv("GATEWAY_BACKSTAGE", '{"namespace": "inbox", "plugins": {"scaffolder": {}}}')
+    settings = _Settings()
+    assert settings.oidc.login is not None
+    assert settings.oidc.login.client_id == "gateway"
+    assert settings.oidc.login.client_secret is not None
+    assert settings.backstage.namespace == "inbox"
