@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from joserfc import jws
@@ -187,3 +188,11 @@ def connection(
     if kind == "http":
         scope["method"] = method
     return HTTPConnection(scope)
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask issuers on this machine directly, whatever proxy its user has."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        for variable in (name, name.upper()):
+            monkeypatch.delenv(variable, raising=False)
