@@ -173,11 +173,16 @@ export class SignalsClient {
   }
 }
 
-/** Return the WebSocket's address beside the REST API: upstream calls it the plugin `signals`. */
-export function signalsUrl(baseUrl: string, documentUrl: string): string {
-  const url = new URL(baseUrl.replace(/\/+$/, "").replace(/[^/]*$/, "signals"), documentUrl);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  return url.href;
+/** Return where the signals are when the REST API is there: upstream's plugins are siblings. */
+export function besideApi(baseUrl: string): string {
+  return baseUrl.replace(/\/+$/, "").replace(/[^/]*$/, "signals");
+}
+
+/** Return the address of a WebSocket, which may be said relative to the document. */
+export function webSocketUrl(url: string, documentUrl: string): string {
+  const absolute = new URL(url, documentUrl);
+  absolute.protocol = ["https:", "wss:"].includes(absolute.protocol) ? "wss:" : "ws:";
+  return absolute.href;
 }
 
 function readSignal(data: unknown): NotificationSignal | null {
