@@ -57,6 +57,11 @@ export abstract class ConnectedElement extends LitElement {
   /** Read anew, without anybody having asked for it. */
   protected abstract refresh(): void;
 
+  /** Whether `refresh` is to be called when something changed. */
+  protected get isLive(): boolean {
+    return true;
+  }
+
   /** Hear of a signal before `refresh` is called for it. */
   protected onSignal(_signal: NotificationSignal): void {}
 
@@ -102,6 +107,9 @@ export abstract class ConnectedElement extends LitElement {
     this.live?.stop();
     this.client = new NotificationsClient({ baseUrl: this.baseUrl, getToken: this.getToken });
     this.connect();
+    if (!this.isLive) {
+      return;
+    }
     this.live = new LiveUpdates({
       signals: this.#signals(),
       refresh: () => this.refresh(),

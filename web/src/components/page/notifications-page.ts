@@ -26,7 +26,6 @@ export class NotificationsPage extends ConnectedElement {
   static override styles = [baseStyles, pageStyles];
 
   static override properties = {
-    ...ConnectedElement.properties,
     pageTitle: { attribute: "page-title" },
     pageSubtitle: { attribute: "page-subtitle" },
     markAsReadOnLinkOpen: { attribute: "mark-as-read-on-link-open", converter: switchAttribute },
@@ -47,12 +46,12 @@ export class NotificationsPage extends ConnectedElement {
   declare ignoreUrl: boolean;
   /** More icons for `payload.icon`: id to the path of an outline in a box of 24 by 24. */
   declare icons: IconPaths | null;
-  declare protected state: ViewState;
-  declare protected searchText: string;
-  declare protected selected: ReadonlySet<string>;
-  declare protected expanded: ReadonlySet<string>;
-  declare protected announcement: string;
-  declare protected actionError: string | null;
+  protected declare state: ViewState;
+  protected declare searchText: string;
+  protected declare selected: ReadonlySet<string>;
+  protected declare expanded: ReadonlySet<string>;
+  protected declare announcement: string;
+  protected declare actionError: string | null;
 
   #inbox: Inbox | null = null;
   #clock: ReturnType<typeof setInterval> | undefined;

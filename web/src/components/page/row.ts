@@ -92,13 +92,18 @@ function titleText(options: RowOptions, title: string): TemplateResult {
     return html`<bdi>${title}</bdi>`;
   }
   const away = resolved.externalHost !== null;
+  const followed = (event: MouseEvent): void => {
+    if (event.button <= 1) {
+      options.onFollow(); // Not for the button that opens a menu.
+    }
+  };
   return html`<a
       href=${resolved.href}
       target=${away ? "_blank" : nothing}
       rel=${away ? "noopener noreferrer" : nothing}
       data-action="follow"
-      @click=${options.onFollow}
-      @auxclick=${options.onFollow}
+      @click=${followed}
+      @auxclick=${followed}
       ><bdi>${title}</bdi></a
     >${away
       ? html` <span class="host"
