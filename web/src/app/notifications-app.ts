@@ -175,7 +175,7 @@ export class NotificationsApp extends LitElement {
         .titleCounterEnabled=${config.titleCounterEnabled}
         .snackbarEnabled=${config.snackbarEnabled}
         .snackbarAutoHideDuration=${config.snackbarAutoHideDuration}
-        .to=${location.pathname}
+        to="#"
       ></notifications-sidebar-item>
       <a
         class="settings"
