@@ -128,6 +128,9 @@ export class NotificationsSidebarItem extends ConnectedElement {
     const { signal } = (this.#abort = new AbortController());
     try {
       this.unreadCount = (await this.client.status(signal)).unread;
+      if (this.unreadCount === 0) {
+        this.#snacks.clear(); // All were read, here or elsewhere.
+      }
     } catch (error) {
       if (!signal.aborted) {
         // The last number stays: it is truer than none, and the next refresh may work.
