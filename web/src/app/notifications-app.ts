@@ -70,11 +70,11 @@ export class NotificationsApp extends LitElement {
     settings: { state: true },
   };
 
-  protected declare config: PageConfig | null;
-  protected declare fault: string | null;
-  protected declare user: string | null;
-  protected declare signedOut: boolean;
-  protected declare settings: boolean;
+  declare protected config: PageConfig | null;
+  declare protected fault: string | null;
+  declare protected user: string | null;
+  declare protected signedOut: boolean;
+  declare protected settings: boolean;
 
   constructor() {
     super();
@@ -158,9 +158,11 @@ export class NotificationsApp extends LitElement {
     }
     return html`
       ${this.#bar(config)}
-      ${this.fault === null
-        ? nothing
-        : html`<p class="message error fault" role="alert">${this.fault}</p>`}
+      ${
+        this.fault === null
+          ? nothing
+          : html`<p class="message error fault" role="alert">${this.fault}</p>`
+      }
       <main>${this.settings ? this.#settings(config) : this.#page(config)}</main>
     `;
   }
@@ -177,16 +179,15 @@ export class NotificationsApp extends LitElement {
         .snackbarAutoHideDuration=${config.snackbarAutoHideDuration}
         to="#"
       ></notifications-sidebar-item>
-      <a
-        class="settings"
-        href=${SETTINGS}
-        aria-current=${this.settings ? "page" : nothing}
+      <a class="settings" href=${SETTINGS} aria-current=${this.settings ? "page" : nothing}
         >${icon(ICONS.settings)}Settings</a
       >
       ${this.user === null ? nothing : html`<bdi class="user">${this.user}</bdi>`}
-      ${this.user !== null && config.signOutUrl !== null
-        ? html`<button @click=${() => void this.#signOut(config.signOutUrl!)}>Sign out</button>`
-        : nothing}
+      ${
+        this.user !== null && config.signOutUrl !== null
+          ? html`<button @click=${() => void this.#signOut(config.signOutUrl!)}>Sign out</button>`
+          : nothing
+      }
     </nav>`;
   }
 

@@ -129,8 +129,8 @@ export abstract class ConnectedElement extends LitElement {
   }
 
   readonly #changedElsewhere = (event: Event): void => {
-    if (event.composedPath()[0] !== this) {
-      this.live?.refresh();
+    if (this.isLive && event.composedPath()[0] !== this) {
+      this.refresh();
     }
   };
 }

@@ -94,6 +94,10 @@ export const baseStyles = css`
     color: var(--_text);
     font: inherit;
   }
+  ::placeholder {
+    color: var(--_muted);
+    opacity: 1;
+  }
   button {
     cursor: pointer;
   }
@@ -122,7 +126,7 @@ export const baseStyles = css`
   }
   button.link {
     min-height: 24px;
-    padding: 0 2px;
+    padding: 0;
     border: 0;
     background: none;
     color: var(--_accent);

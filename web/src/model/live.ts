@@ -61,11 +61,6 @@ export class LiveUpdates {
     window.removeEventListener("online", this.#online);
   }
 
-  /** Refresh for a reason of one's own, as often as for signals. */
-  refresh(): void {
-    this.#throttle.call();
-  }
-
   #connected(): void {
     this.#connections += 1;
     // What was loaded before the first connection can be older than it, too.

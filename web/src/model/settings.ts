@@ -1,7 +1,7 @@
 /** The matrix of settings: which origins and topics reach a user by which channel. */
 
 import { describe } from "../api/errors";
-import type { ChannelSetting, OriginSetting, SettingsMatrix } from "../api/types";
+import type { OriginSetting, SettingsMatrix } from "../api/types";
 
 export interface OriginRow {
   id: string;
@@ -46,7 +46,7 @@ export function withSwitch(
   enabled: boolean,
 ): SettingsMatrix {
   const row = originRows(matrix).find(({ id }) => id === originId);
-  const setOrigin = (channel: ChannelSetting): OriginSetting => ({
+  const setOrigin = (): OriginSetting => ({
     id: originId,
     enabled: topicId === null ? enabled : isEnabled(matrix, channelId, originId, null),
     topics: (row?.topics ?? []).map((id) => ({
@@ -62,8 +62,8 @@ export function withSwitch(
         : {
             ...channel,
             origins: channel.origins.some(({ id }) => id === originId)
-              ? channel.origins.map((o) => (o.id === originId ? setOrigin(channel) : o))
-              : [...channel.origins, setOrigin(channel)],
+              ? channel.origins.map((o) => (o.id === originId ? setOrigin() : o))
+              : [...channel.origins, setOrigin()],
           },
     ),
   };

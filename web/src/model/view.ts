@@ -1,6 +1,12 @@
 /** What of the notifications is shown, as the page keeps it, its URL says it and the API is asked. */
 
-import { SEVERITIES, type CommonQuery, type ListQuery, type Order, type Severity } from "../api/types";
+import {
+  SEVERITIES,
+  type CommonQuery,
+  type ListQuery,
+  type Order,
+  type Severity,
+} from "../api/types";
 
 export const VIEWS = ["unread", "read", "saved", "all"] as const;
 export type View = (typeof VIEWS)[number];

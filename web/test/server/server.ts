@@ -162,12 +162,7 @@ export class MockServer {
     answer(response, 200, result);
   }
 
-  #handle(
-    request: IncomingMessage,
-    path: string,
-    query: URLSearchParams,
-    body: unknown,
-  ): unknown {
+  #handle(request: IncomingMessage, path: string, query: URLSearchParams, body: unknown): unknown {
     const user = this.#user(request, bearer(request));
     if (user === null) {
       throw new Refusal(401, "AuthenticationError", "Missing credentials");
@@ -214,9 +209,7 @@ export class MockServer {
     const found = this.store.list(user, filters, orders);
     return {
       totalCount: found.length,
-      notifications: found
-        .slice(offset, offset + limit)
-        .map((stored) => Store.json(stored, user)),
+      notifications: found.slice(offset, offset + limit).map((stored) => Store.json(stored, user)),
     };
   }
 
@@ -263,8 +256,7 @@ export class MockServer {
       throw new Refusal(415, "InputError", "JSON is needed");
     }
     const ownPage =
-      request.headers.origin === this.origin &&
-      request.headers["sec-fetch-site"] === "same-origin";
+      request.headers.origin === this.origin && request.headers["sec-fetch-site"] === "same-origin";
     if (request.headers.authorization === undefined && !ownPage) {
       throw new Refusal(403, "NotAllowedError", "by cookie, only from the gateway's own page");
     }

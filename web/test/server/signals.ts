@@ -23,7 +23,10 @@ export class Signals {
 
   constructor(
     http: Server,
-    private readonly authenticate: (request: IncomingMessage, token: string | null) => string | null,
+    private readonly authenticate: (
+      request: IncomingMessage,
+      token: string | null,
+    ) => string | null,
   ) {
     http.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head));
   }

@@ -41,7 +41,10 @@ function client(pages: (query: ListQuery) => NotificationPage | Promise<Notifica
 const ONE = { totalCount: 1, notifications: [notification("a")] };
 
 test("a load brings the page, the topics and the status", async () => {
-  const inbox = new Inbox(client(() => ONE), vi.fn());
+  const inbox = new Inbox(
+    client(() => ONE),
+    vi.fn(),
+  );
   expect(await inbox.load(INITIAL)).toBe(INITIAL);
   expect(inbox.rows).toEqual(ONE.notifications);
   expect([inbox.totalCount, inbox.topics, inbox.status?.unread]).toEqual([1, ["t"], 3]);
@@ -88,7 +91,10 @@ test("a page beyond the end becomes the last", async () => {
 
 describe("a link", () => {
   test("chooses the view once, and its notification comes first", async () => {
-    const inbox = new Inbox(client(() => ONE), vi.fn());
+    const inbox = new Inbox(
+      client(() => ONE),
+      vi.fn(),
+    );
     const shown = await inbox.load({ ...INITIAL, id: "linked" });
     expect(shown?.view).toBe("read");
     expect(inbox.rows.map(({ id }) => id)).toEqual(["linked", "a"]);
@@ -96,7 +102,10 @@ describe("a link", () => {
   });
 
   test("to one on the page does not show it twice", async () => {
-    const inbox = new Inbox(client(() => ONE), vi.fn());
+    const inbox = new Inbox(
+      client(() => ONE),
+      vi.fn(),
+    );
     await inbox.load({ ...INITIAL, id: "a" });
     expect(inbox.rows.map(({ id }) => id)).toEqual(["a"]);
   });

@@ -23,7 +23,34 @@ describe("cut", () => {
   test("a megabyte becomes a line, whatever it consists of", () => {
     expect(cut("x".repeat(1 << 20), 255)).toHaveLength(255);
     // One character with a million marks on it.
-    expect(cut(`a${"\u0301".repeat(1 << 20)}`, 255).length).toBeLessThanOrEqual(255 * 8 + 1);
+    expect(cut(`a${"\u0301".repeat(1 << 20)}`, 255).length).toBeLessThanOrEqual(255 * 32);
+  });
+});
+
+describe("directions", () => {
+  const [LRE, RLO, PDF, RLI, FSI, PDI] = [..."\u202a\u202e\u202c\u2067\u2068\u2069"];
+
+  test.each([
+    [
+      "left alone if they are closed",
+      `a${RLO}b${PDF}c${RLI}d${PDI}`,
+      `a${RLO}b${PDF}c${RLI}d${PDI}`,
+    ],
+    ["closed, the last first", `${RLO}${RLI}x`, `${RLO}${RLI}x${PDI}${PDF}`],
+    ["not closed for others", `${PDI}${PDF}x${PDI}`, "x"],
+    [
+      "closed along with an isolate around them",
+      `${FSI}${LRE}x${PDI}y`,
+      `${FSI}${LRE}x${PDF}${PDI}y`,
+    ],
+    ["not closed from within an isolate", `${RLO}${RLI}x${PDF}`, `${RLO}${RLI}x${PDI}${PDF}`],
+    ["closed at the end of a line", `${RLO}a\nb${PDF}`, `${RLO}a${PDF}\nb`],
+  ])("%s", (_, text, expected) => {
+    expect(cut(text, 255)).toBe(expected);
+  });
+
+  test("are closed where a text is cut", () => {
+    expect(cut(`${RLO}abcdef${PDF}`, 4)).toMatch(new RegExp(`^${RLO}.*…${PDF}$`));
   });
 });
 

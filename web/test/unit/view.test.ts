@@ -110,10 +110,13 @@ test.each([
   ["saved", true, true, "saved"],
   ["saved", true, false, "read"],
   ["all", true, false, "all"],
-] as const)("from %s, one that is read: %s, saved: %s is seen in %s", (view, read, saved, expected) => {
-  const notification = { read: read ? NOW : null, saved: saved ? NOW : null };
-  expect(viewFor(notification, view)).toBe(expected);
-});
+] as const)(
+  "from %s, one that is read: %s, saved: %s is seen in %s",
+  (view, read, saved, expected) => {
+    const notification = { read: read ? NOW : null, saved: saved ? NOW : null };
+    expect(viewFor(notification, view)).toBe(expected);
+  },
+);
 
 describe("pages", () => {
   test.each([

@@ -31,27 +31,29 @@ export function filters(options: FiltersOptions): TemplateResult {
             </button>`,
         )}
       </div>
-      <label class="search">
-        <span>Search</span>
+      <div class="field search">
+        <label for="search">Search</label>
         <input
+          id="search"
           type="search"
           maxlength="255"
           placeholder="Title or description"
           .value=${options.searchText}
           @input=${(event: Event) => options.onSearch((event.target as HTMLInputElement).value)}
         />
-      </label>
-      ${choice("Sent out", state.age, labelled(AGES, AGE_LABELS), (age) => onChange({ age }))}
-      ${choice("Sort by", state.sorting, labelled(SORTINGS, SORTING_LABELS), (sorting) =>
+      </div>
+      ${choice("sent", "Sent out", state.age, labelled(AGES, AGE_LABELS), (age) => onChange({ age }))}
+      ${choice("sort", "Sort by", state.sorting, labelled(SORTINGS, SORTING_LABELS), (sorting) =>
         onChange({ sorting }),
       )}
       ${choice(
+        "severity",
         "Min severity",
         state.minSeverity,
         labelled(SEVERITIES, SEVERITY_LABELS),
         (minSeverity) => onChange({ minSeverity }),
       )}
-      ${choice("Topic", state.topic, topicChoices(state, options.topics), (topic) =>
+      ${choice("topic", "Topic", state.topic, topicChoices(state, options.topics), (topic) =>
         onChange({ topic }),
       )}
     </form>
@@ -63,7 +65,10 @@ function submit(event: Event, options: FiltersOptions): void {
   options.onSearchNow();
 }
 
-function labelled<T extends string>(values: readonly T[], labels: Record<T, string>): [T, string][] {
+function labelled<T extends string>(
+  values: readonly T[],
+  labels: Record<T, string>,
+): [T, string][] {
   return values.map((value) => [value, labels[value]]);
 }
 
@@ -80,6 +85,7 @@ function topicChoices(state: ViewState, topics: readonly string[]): [string | nu
 
 /** Options go by their place: a value of the server's is never mistaken for one of ours. */
 function choice<T extends string | null>(
+  id: string,
   label: string,
   current: T,
   choices: readonly (readonly [T, string])[],
@@ -87,9 +93,9 @@ function choice<T extends string | null>(
 ): TemplateResult {
   const choose = (event: Event): void =>
     onChoose(choices[(event.target as HTMLSelectElement).selectedIndex]![0]);
-  return html`<label>
-    <span>${label}</span>
-    <select @change=${choose}>
+  return html`<div class="field">
+    <label for=${id}>${label}</label>
+    <select id=${id} @change=${choose}>
       ${choices.map(
         ([value, text]) =>
           html`<option .selected=${value === current} title=${text.length > 40 ? text : nothing}>
@@ -97,5 +103,5 @@ function choice<T extends string | null>(
           </option>`,
       )}
     </select>
-  </label>`;
+  </div>`;
 }

@@ -46,12 +46,12 @@ export class NotificationsPage extends ConnectedElement {
   declare ignoreUrl: boolean;
   /** More icons for `payload.icon`: id to the path of an outline in a box of 24 by 24. */
   declare icons: IconPaths | null;
-  protected declare state: ViewState;
-  protected declare searchText: string;
-  protected declare selected: ReadonlySet<string>;
-  protected declare expanded: ReadonlySet<string>;
-  protected declare announcement: string;
-  protected declare actionError: string | null;
+  declare protected state: ViewState;
+  declare protected searchText: string;
+  declare protected selected: ReadonlySet<string>;
+  declare protected expanded: ReadonlySet<string>;
+  declare protected announcement: string;
+  declare protected actionError: string | null;
 
   #inbox: Inbox | null = null;
   #clock: ReturnType<typeof setInterval> | undefined;
@@ -172,7 +172,10 @@ export class NotificationsPage extends ConnectedElement {
   }
 
   async #update(update: Update, done: string): Promise<void> {
-    await this.#act(() => this.client.update(update), `${notifications(update.ids.length)} ${done}`);
+    await this.#act(
+      () => this.client.update(update),
+      `${notifications(update.ids.length)} ${done}`,
+    );
   }
 
   async #act(action: () => Promise<unknown>, done: string): Promise<void> {
@@ -204,7 +207,9 @@ export class NotificationsPage extends ConnectedElement {
     const active = this.shadowRoot?.activeElement as HTMLElement | null | undefined;
     const index = active?.closest<HTMLElement>("li.row")?.dataset["index"];
     this.#focused =
-      index === undefined ? null : { index: Number(index), action: active!.dataset["action"] ?? "" };
+      index === undefined
+        ? null
+        : { index: Number(index), action: active!.dataset["action"] ?? "" };
   }
 
   protected override updated(): void {
@@ -271,26 +276,36 @@ export class NotificationsPage extends ConnectedElement {
   #messages(inbox: Inbox | null): TemplateResult {
     const error = inbox?.error ?? null;
     return html`
-      ${inbox?.loaded || error !== null
-        ? nothing
-        : html`<p class="message" role="status">Loading notifications…</p>`}
-      ${error === null
-        ? nothing
-        : html`<p class="message error" role="alert">
-            ${isUnauthenticated(error)
-              ? html`You are not signed in. <slot name="unauthenticated"></slot>`
-              : `The notifications could not be loaded: ${describe(error)}`}
-            <button @click=${() => this.refresh()}>Try again</button>
-          </p>`}
-      ${this.actionError === null
-        ? nothing
-        : html`<p class="message error" role="alert">That did not work: ${this.actionError}</p>`}
-      ${inbox?.linked && inbox.linked.notification === null
-        ? html`<p class="message" role="status">
-            The notification that you were sent to is not there: it may have been deleted, or be
-            somebody else's.
-          </p>`
-        : nothing}
+      ${
+        inbox?.loaded || error !== null
+          ? nothing
+          : html`<p class="message" role="status">Loading notifications…</p>`
+      }
+      ${
+        error === null
+          ? nothing
+          : html`<p class="message error" role="alert">
+              ${
+                isUnauthenticated(error)
+                  ? html`You are not signed in. <slot name="unauthenticated"></slot>`
+                  : `The notifications could not be loaded: ${describe(error)}`
+              }
+              <button @click=${() => this.refresh()}>Try again</button>
+            </p>`
+      }
+      ${
+        this.actionError === null
+          ? nothing
+          : html`<p class="message error" role="alert">That did not work: ${this.actionError}</p>`
+      }
+      ${
+        inbox?.linked && inbox.linked.notification === null
+          ? html`<p class="message" role="status">
+              The notification that you were sent to is not there: it may have been deleted, or be
+              somebody else's.
+            </p>`
+          : nothing
+      }
     `;
   }
 

@@ -19,14 +19,14 @@ export function pager(options: PagerOptions): TemplateResult {
   const size = (event: Event): void =>
     options.onPageSize(PAGE_SIZES[(event.target as HTMLSelectElement).selectedIndex]!);
   return html`<nav class="pager" aria-label="Pages">
-    <label
-      ><span>Rows per page</span>
-      <select @change=${size}>
+    <div class="size">
+      <label for="size">Rows per page</label>
+      <select id="size" @change=${size}>
         ${PAGE_SIZES.map(
           (choice) => html`<option .selected=${choice === pageSize}>${choice}</option>`,
         )}
       </select>
-    </label>
+    </div>
     <span class="range">${range(options)}</span>
     <ul class="pages">
       <li>${step("Previous page", "previous", page - 1, page > 0, onPage)}</li>

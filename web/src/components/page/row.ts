@@ -105,14 +105,16 @@ function titleText(options: RowOptions, title: string): TemplateResult {
       @click=${followed}
       @auxclick=${followed}
       ><bdi>${title}</bdi></a
-    >${away
-      ? html` <span class="host"
-          ><bdi dir="ltr">${resolved.externalHost}</bdi>${icon(ICONS.open)}<span
-            class="visually-hidden"
-            >(opens in a new tab)</span
-          ></span
-        >`
-      : nothing}`;
+    >${
+      away
+        ? html` <span class="host"
+            ><bdi dir="ltr">${resolved.externalHost}</bdi>${icon(ICONS.open)}<span
+              class="visually-hidden"
+              >(opens in a new tab)</span
+            ></span
+          >`
+        : nothing
+    }`;
 }
 
 function description(options: RowOptions): TemplateResult | typeof nothing {
@@ -121,12 +123,13 @@ function description(options: RowOptions): TemplateResult | typeof nothing {
     return nothing;
   }
   const folded = cut(text, FOLDED_LENGTH);
-  if (folded === text) {
-    return html`<p class="description" dir="auto">${text}</p>`;
+  const whole = cut(text, TEXT_LENGTH);
+  if (folded === whole) {
+    return html`<p class="description" dir="auto">${whole}</p>`;
   }
   const id = `description-${options.index}`;
   return html`<div class="description">
-    <p id=${id} dir="auto">${options.expanded ? cut(text, TEXT_LENGTH) : folded}</p>
+    <p id=${id} dir="auto">${options.expanded ? whole : folded}</p>
     <button
       class="link"
       data-action="expand"
@@ -146,17 +149,21 @@ function meta(options: RowOptions): TemplateResult {
   };
   const time = updated ?? created;
   return html`<p class="meta">
-    ${options.notification.user === null
-      ? html`<span class="broadcast" title="To everybody"
-          >${icon(ICONS.broadcast)}<span class="visually-hidden">To everybody</span></span
-        >`
-      : nothing}
+    ${
+      options.notification.user === null
+        ? html`<span class="broadcast" title="To everybody"
+            >${icon(ICONS.broadcast)}<span class="visually-hidden">To everybody</span></span
+          >`
+        : nothing
+    }
     <span><span class="visually-hidden">From </span><bdi>${cut(origin, LINE_LENGTH)}</bdi></span>
-    ${topic === null
-      ? nothing
-      : html`<span
-          ><span class="visually-hidden">Topic </span><bdi>${cut(topic, LINE_LENGTH)}</bdi></span
-        >`}
+    ${
+      topic === null
+        ? nothing
+        : html`<span
+            ><span class="visually-hidden">Topic </span><bdi>${cut(topic, LINE_LENGTH)}</bdi></span
+          >`
+    }
     <time
       datetime=${time.toISOString()}
       title=${updated === null ? absoluteTime(created) : `Updated ${absoluteTime(updated)}`}

@@ -38,7 +38,7 @@ export const pageStyles = css`
     gap: 12px;
     align-content: start;
   }
-  .filters label span {
+  .filters label {
     display: block;
     color: var(--_muted);
     font-size: 0.875rem;
@@ -70,7 +70,7 @@ export const pageStyles = css`
     gap: 8px 16px;
   }
   .toolbar label,
-  .pager label {
+  .size {
     display: flex;
     align-items: center;
     gap: 8px;
@@ -191,6 +191,7 @@ export const pageStyles = css`
   .actions {
     display: flex;
     grid-area: actions;
+    align-self: start;
     gap: 4px;
   }
 

@@ -29,9 +29,7 @@ export function toolbar(options: ToolbarOptions): TemplateResult {
           ?disabled=${rows.length === 0}
           @change=${(event: Event) =>
             options.onSelect(
-              new Set(
-                (event.target as HTMLInputElement).checked ? rows.map(({ id }) => id) : [],
-              ),
+              new Set((event.target as HTMLInputElement).checked ? rows.map(({ id }) => id) : []),
             )}
         />
         ${chosen.length === 0 ? "Select all on this page" : `${chosen.length} selected`}
@@ -54,10 +52,7 @@ export function toolbar(options: ToolbarOptions): TemplateResult {
 
 /** A button keeps the focus when there is nothing to do any more. */
 function button(label: string, ids: readonly string[], onClick: () => void): TemplateResult {
-  return html`<button
-    aria-disabled=${ids.length === 0}
-    @click=${() => ids.length > 0 && onClick()}
-  >
+  return html`<button aria-disabled=${ids.length === 0} @click=${() => ids.length > 0 && onClick()}>
     ${label}
   </button>`;
 }
@@ -77,7 +72,11 @@ function confirmation(unread: number, onConfirm: () => void): TemplateResult {
     }
     dialog.returnValue = "";
   };
-  return html`<dialog aria-labelledby="confirm-title" aria-describedby="confirm-text" @close=${closed}>
+  return html`<dialog
+    aria-labelledby="confirm-title"
+    aria-describedby="confirm-text"
+    @close=${closed}
+  >
     <form method="dialog">
       <h2 id="confirm-title">Mark all as read?</h2>
       <p id="confirm-text">

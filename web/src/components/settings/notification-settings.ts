@@ -28,8 +28,8 @@ export class NotificationSettings extends ConnectedElement {
   /** What to call origins, and topics, by their ids. */
   declare originNames: Names | null;
   declare topicNames: Names | null;
-  protected declare expanded: ReadonlySet<string>;
-  protected declare error: unknown;
+  declare protected expanded: ReadonlySet<string>;
+  declare protected error: unknown;
 
   #editor: SettingsEditor | null = null;
   #abort = new AbortController();
@@ -96,25 +96,31 @@ export class NotificationSettings extends ConnectedElement {
   #messages(): TemplateResult {
     const saveError = this.#editor?.error ?? null;
     return html`
-      ${this.#editor === null && this.error === null
-        ? html`<p class="message" role="status">Loading settings…</p>`
-        : nothing}
-      ${this.error === null
-        ? nothing
-        : html`<p class="message error" role="alert">
-            ${isUnauthenticated(this.error)
-              ? html`You are not signed in. <slot name="unauthenticated"></slot>`
-              : `The settings could not be loaded: ${describe(this.error)}`}
-            <button @click=${() => this.refresh()}>Try again</button>
-          </p>`}
-      ${saveError === null
-        ? nothing
-        : html`<p class="message error" role="alert">
-            The settings could not be saved and are as before: ${saveError}
-          </p>`}
-      <div class="visually-hidden" role="status">
-        ${this.#editor?.saving ? "Saving…" : nothing}
-      </div>
+      ${
+        this.#editor === null && this.error === null
+          ? html`<p class="message" role="status">Loading settings…</p>`
+          : nothing
+      }
+      ${
+        this.error === null
+          ? nothing
+          : html`<p class="message error" role="alert">
+              ${
+                isUnauthenticated(this.error)
+                  ? html`You are not signed in. <slot name="unauthenticated"></slot>`
+                  : `The settings could not be loaded: ${describe(this.error)}`
+              }
+              <button @click=${() => this.refresh()}>Try again</button>
+            </p>`
+      }
+      ${
+        saveError === null
+          ? nothing
+          : html`<p class="message error" role="alert">
+              The settings could not be saved and are as before: ${saveError}
+            </p>`
+      }
+      <div class="visually-hidden" role="status">${this.#editor?.saving ? "Saving…" : nothing}</div>
     `;
   }
 
@@ -147,27 +153,31 @@ export class NotificationSettings extends ConnectedElement {
     return html`
       <tr class="origin">
         <th scope="row">
-          ${origin.topics.length === 0
-            ? html`<span class="unexpandable"><bdi>${name}</bdi></span>`
-            : html`<button
-                class="plain expander"
-                aria-expanded=${expanded}
-                @click=${() => this.#expand(origin.id, !expanded)}
-              >
-                ${icon(ICONS.chevron)}<bdi>${name}</bdi>
-              </button>`}
+          ${
+            origin.topics.length === 0
+              ? html`<span class="unexpandable"><bdi>${name}</bdi></span>`
+              : html`<button
+                  class="plain expander"
+                  aria-expanded=${expanded}
+                  @click=${() => this.#expand(origin.id, !expanded)}
+                >
+                  ${icon(ICONS.chevron)}<bdi>${name}</bdi>
+                </button>`
+          }
         </th>
         ${this.#switches(editor, origin.id, null, name)}
       </tr>
-      ${expanded
-        ? origin.topics.map((topic) => {
-            const topicName = cut(nameOf(topic, this.topicNames ?? {}), LINE_LENGTH);
-            return html`<tr class="topic">
-              <th scope="row"><bdi>${topicName}</bdi></th>
-              ${this.#switches(editor, origin.id, topic, `${name}, ${topicName}`)}
-            </tr>`;
-          })
-        : nothing}
+      ${
+        expanded
+          ? origin.topics.map((topic) => {
+              const topicName = cut(nameOf(topic, this.topicNames ?? {}), LINE_LENGTH);
+              return html`<tr class="topic">
+                <th scope="row"><bdi>${topicName}</bdi></th>
+                ${this.#switches(editor, origin.id, topic, `${name}, ${topicName}`)}
+              </tr>`;
+            })
+          : nothing
+      }
     `;
   }
 
@@ -179,7 +189,10 @@ export class NotificationSettings extends ConnectedElement {
   ): TemplateResult[] {
     return editor.shown.channels.map((channel) => {
       const ofOrigin = isEnabled(editor.shown, channel.id, originId, null);
-      const enabled = topicId === null ? ofOrigin : ofOrigin && isEnabled(editor.shown, channel.id, originId, topicId);
+      const enabled =
+        topicId === null
+          ? ofOrigin
+          : ofOrigin && isEnabled(editor.shown, channel.id, originId, topicId);
       return html`<td>
         <input
           type="checkbox"
@@ -188,7 +201,13 @@ export class NotificationSettings extends ConnectedElement {
           .checked=${enabled}
           ?disabled=${topicId !== null && !ofOrigin}
           @change=${(event: Event) =>
-            void this.#toggle(editor, channel.id, originId, topicId, event.target as HTMLInputElement)}
+            void this.#toggle(
+              editor,
+              channel.id,
+              originId,
+              topicId,
+              event.target as HTMLInputElement,
+            )}
         />
       </td>`;
     });

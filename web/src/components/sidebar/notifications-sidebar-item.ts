@@ -61,9 +61,9 @@ export class NotificationsSidebarItem extends ConnectedElement {
   declare disableHighlight: boolean;
   /** Draws the item otherwise: returns a node, a text or a template of Lit's. */
   declare renderItem: ((item: SidebarItem) => unknown) | undefined;
-  protected declare unreadCount: number;
-  protected declare announcement: string;
-  protected declare current: boolean;
+  declare protected unreadCount: number;
+  declare protected announcement: string;
+  declare protected current: boolean;
 
   readonly #titleCounter = new TitleCounter(document);
   readonly #webNotifications = new WebNotifications();
@@ -199,7 +199,9 @@ export class NotificationsSidebarItem extends ConnectedElement {
   readonly #moved = (): void => {
     const to = new URL(this.to, document.baseURI);
     this.current =
-      to.origin === location.origin && to.pathname === location.pathname && to.hash === location.hash;
+      to.origin === location.origin &&
+      to.pathname === location.pathname &&
+      to.hash === location.hash;
   };
 
   readonly #clicked = (): void => {
@@ -231,13 +233,15 @@ export class NotificationsSidebarItem extends ConnectedElement {
 
   protected override render(): TemplateResult {
     return html`
-      ${this.renderItem
-        ? this.renderItem({
-            unreadCount: this.unreadCount,
-            to: this.to,
-            onClick: this.#clicked,
-          })
-        : this.#item()}
+      ${
+        this.renderItem
+          ? this.renderItem({
+              unreadCount: this.unreadCount,
+              to: this.to,
+              onClick: this.#clicked,
+            })
+          : this.#item()
+      }
       <div class="visually-hidden" role="status">${this.announcement}</div>
       ${snackbar(this.#snacks, this.#snackbarOptions, this.linkBase, {
         onRead: (notification) => void this.#markRead(notification),
@@ -257,11 +261,13 @@ export class NotificationsSidebarItem extends ConnectedElement {
     >
       <slot name="icon">${icon(ICONS.bell)}</slot>
       <span>${this.text}</span>
-      ${unreadCount === 0
-        ? nothing
-        : html`<span class="badge" part="badge"
-            >${badge(unreadCount)}<span class="visually-hidden"> unread</span></span
-          >`}
+      ${
+        unreadCount === 0
+          ? nothing
+          : html`<span class="badge" part="badge"
+              >${badge(unreadCount)}<span class="visually-hidden"> unread</span></span
+            >`
+      }
     </a>`;
   }
 }

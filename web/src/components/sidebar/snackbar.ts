@@ -52,22 +52,24 @@ function snack(
       ></span
     >
     <span class="title"
-      ><bdi>${title}</bdi>${link?.externalHost
-        ? html` <bdi class="host" dir="ltr">${link.externalHost}</bdi>`
-        : nothing}</span
+      ><bdi>${title}</bdi>${
+        link?.externalHost ? html` <bdi class="host" dir="ltr">${link.externalHost}</bdi>` : nothing
+      }</span
     >
     <span class="buttons">
-      ${link === null
-        ? nothing
-        : html`<a
-            href=${link.href}
-            target="_blank"
-            rel="noopener noreferrer"
-            aria-label="Open: ${title}"
-            title="Open"
-            @click=${() => onRead(notification)}
-            >${icon(ICONS.open)}</a
-          >`}
+      ${
+        link === null
+          ? nothing
+          : html`<a
+              href=${link.href}
+              target="_blank"
+              rel="noopener noreferrer"
+              aria-label="Open: ${title}"
+              title="Open"
+              @click=${() => onRead(notification)}
+              >${icon(ICONS.open)}</a
+            >`
+      }
       <button
         class="plain icon-only"
         aria-label="Mark as read: ${title}"
