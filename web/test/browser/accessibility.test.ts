@@ -77,7 +77,10 @@ describe.each([
     for (const { payload } of SOME.slice(0, 4)) {
       world.server.post(ADA, { payload });
     }
-    await page.getByRole("region", { name: "New notifications" }).getByText("critical").waitFor();
+    await page
+      .getByRole("region", { name: "New notifications" })
+      .getByText("critical", { exact: true })
+      .waitFor();
     expect(await overflow(page)).toBe(0);
     await expectAccessible(page);
   });

@@ -24,6 +24,10 @@ beforeEach(async () => {
   world.server.tokens.set("a.user.token", ADA);
   const gateway = world.server.origin;
   portal = createServer((request, response) => {
+    if (request.url === "/favicon.ico") {
+      response.writeHead(204).end();
+      return;
+    }
     if (request.url === "/portal.js") {
       response.setHeader("Content-Type", "text/javascript");
       response.end(`for (const element of document.querySelectorAll("[base-url]")) {
@@ -38,7 +42,6 @@ beforeEach(async () => {
         `connect-src ${gateway} ${gateway.replace(/^http/, "ws")}`,
     );
     response.end(`<!doctype html><html lang="en"><title>Portal</title>
-      <link rel="icon" href="data:,">
       <script src="${gateway}/notifications.js"></script>
       <main>${body}</main>
       <script src="/portal.js"></script></html>`);

@@ -132,7 +132,7 @@ export class NotificationSettings extends ConnectedElement {
         There is nothing to set yet: whoever sends you notifications will be listed here.
       </p>`;
     }
-    return html`<div class="scroll" role="region" aria-labelledby="heading" tabindex="0">
+    return html`<div class="scroll" role="region" aria-label="Origins and channels" tabindex="0">
       <table>
         <thead>
           <tr>

@@ -126,10 +126,11 @@ export class NotificationsSidebarItem extends ConnectedElement {
   async #count(): Promise<void> {
     this.#abort.abort();
     const { signal } = (this.#abort = new AbortController());
+    const shown = this.#snacks.items;
     try {
       this.unreadCount = (await this.client.status(signal)).unread;
       if (this.unreadCount === 0) {
-        this.#snacks.clear(); // All were read, here or elsewhere.
+        this.#snacks.remove(shown.map(({ id }) => id)); // All were read, here or elsewhere.
       }
     } catch (error) {
       if (!signal.aborted) {
