@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -45,7 +46,7 @@ _PEER: Final = "SELECT 1"
 _FILL: Final = f"""
 INSERT INTO notification (
   id, recipient, uid, sequence, identity, origin, title, description, link, severity, topic,
-  search, created, delivered, changed, read, saved
+  search_head, created, delivered, changed, read, saved
 )
 SELECT
   md5('id' || n)::uuid,
@@ -132,10 +133,7 @@ def _questions(found: Inbox) -> dict[str, Question]:
         "page": lambda: found.list(_USER, every, first),
         "page-unread": lambda: found.list(_USER, unread, first),
         "page-100": lambda: found.list(_USER, every, Page(limit=20, offset=2000)),
-        **{
-            name: (lambda filters=filters: found.list(_USER, filters, first))
-            for name, filters in searches.items()
-        },
+        **{name: partial(found.list, _USER, filters, first) for name, filters in searches.items()},
         "status": lambda: found.status(_USER),
         "topics": lambda: found.topics(_USER, every),
         "settings": lambda: found.settings(_USER),

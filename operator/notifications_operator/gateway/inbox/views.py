@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
     Executable,
     FromClause,
@@ -24,14 +26,15 @@ from sqlalchemy import (
     func,
     select,
     tuple_,
+    union,
     union_all,
 )
-from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.base import ColumnCollection, ReadOnlyColumnCollection
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from ...api.notification import Severity
 from ..columns import Moment
-from .filters import Filters, Order, Page, conditions, filter_values, shape
+from .filters import Filters, Order, Page, Texts, conditions, filter_values, shape
 from .tables import BROADCAST, broadcast_status, notification
 from .types import InboxNotification, Payload
 
@@ -65,7 +68,7 @@ BROADCAST_READ: ColumnElement[datetime | None] = case(
 
 USER = bindparam("asked_user", type_=Text())
 _SINCE = bindparam("asked_since", type_=Moment())
-_MUTED = bindparam("asked_muted", expanding=True)
+_MUTED: BindParameter[Any] = bindparam("asked_muted", expanding=True)
 _LIMIT = bindparam("asked_limit", type_=BigInteger())
 _OFFSET = bindparam("asked_offset", type_=BigInteger())
 _MOST = bindparam("asked_most", type_=BigInteger())
@@ -134,10 +137,20 @@ def with_status() -> FromClause:
     )
 
 
-def own_conditions(filters: Filters, dialect: str) -> list[ColumnElement[bool]]:
+def own_conditions(
+    filters: Filters, dialect: str, texts: Texts = Texts.ALL
+) -> list[ColumnElement[bool]]:
     """Return what holds for the user's own notifications that are asked for."""
     state = notification.c
-    return [own(), *conditions(filters, dialect=dialect, read=state.read, saved=state.saved)]
+    asked = conditions(filters, dialect=dialect, read=state.read, saved=state.saved, texts=texts)
+    return [own(), *asked]
+
+
+def _own_parts(filters: Filters, dialect: str) -> list[list[ColumnElement[bool]]]:
+    """Return the same in parts without overlap, each for an index."""
+    if filters.search is None:
+        return [own_conditions(filters, dialect)]
+    return [own_conditions(filters, dialect, texts) for texts in (Texts.HEADS, Texts.LONG)]
 
 
 def broadcast_conditions(
@@ -179,12 +192,15 @@ def page_query(reader: Reader, filters: Filters, page: Page, *, dialect: str) ->
 def _page(
     filters: Filters, order: tuple[Order, ...], limited: bool, muted: bool, dialect: str
 ) -> Select[Any]:
-    branches = [
-        _select_own().where(*own_conditions(filters, dialect)),
-        _select_broadcasts().where(*broadcast_conditions(filters, dialect, muted=muted)),
-    ]
+    parts = _own_parts(filters, dialect)
+    everyones = broadcast_conditions(filters, dialect, muted=muted)
+    if limited and not order and filters.search is not None:
+        branches = [_select_own().where(notification.c.id.in_(_newest(part))) for part in parts]
+    else:
+        branches = [_select_own().where(*part) for part in parts]
+    branches.append(_select_broadcasts().where(*everyones))
     if limited:
-        # Each half brings what could be on the page, in order, so that an index can stop early.
+        # Each brings what could be on the page, in order, so that an index can stop early.
         branches = [
             branch.order_by(*_ordering(branch.selected_columns, order)).limit(_MOST)
             for branch in branches
@@ -193,8 +209,16 @@ def _page(
     return select(both).order_by(*_ordering(both.c, order)).limit(_LIMIT).offset(_OFFSET)
 
 
+def _newest(part: list[ColumnElement[bool]]) -> Select[tuple[UUID]]:
+    """Select the ids of a user's newest notifications, from the index alone."""
+    columns = notification.c
+    found = select(columns.id).where(*part).order_by(*_ordering(columns, ())).limit(_MOST)
+    return select(found.subquery().c.id)
+
+
 def _ordering(
-    columns: ReadOnlyColumnCollection[str, Any], order: tuple[Order, ...]
+    columns: ColumnCollection[str, Any] | ReadOnlyColumnCollection[str, Any],
+    order: tuple[Order, ...],
 ) -> list[ColumnElement[Any]]:
     found: list[ColumnElement[Any]] = []
     for item in (*order, *_NEWEST_FIRST):
@@ -221,13 +245,17 @@ def count_query(reader: Reader, filters: Filters, *, dialect: str) -> Query:
 
 @lru_cache(_SHAPES)
 def _count(filters: Filters, muted: bool, dialect: str) -> Select[tuple[int]]:
-    mine = select(func.count()).select_from(notification).where(*own_conditions(filters, dialect))
+    counts = [
+        select(func.count()).select_from(notification).where(*part)
+        for part in _own_parts(filters, dialect)
+    ]
     everyones = (
         select(func.count())
         .select_from(with_status())
         .where(*broadcast_conditions(filters, dialect, muted=muted))
     )
-    return select(mine.scalar_subquery() + everyones.scalar_subquery())
+    every = [count.scalar_subquery() for count in (*counts, everyones)]
+    return select(reduce(operator.add, every))
 
 
 def status_query(reader: Reader) -> Query:
@@ -263,7 +291,8 @@ def _topics(filters: Filters, muted: bool, dialect: str) -> CompoundSelect[tuple
     everyones = topic.select_from(with_status()).where(
         *broadcast_conditions(filters, dialect, muted=muted)
     )
-    return topic.where(*own_conditions(filters, dialect)).union(everyones).order_by("topic")
+    mine = [topic.where(*part) for part in _own_parts(filters, dialect)]
+    return union(*mine, everyones).order_by("topic")
 
 
 def visible_query(reader: Reader, ids: Sequence[UUID]) -> Query:
