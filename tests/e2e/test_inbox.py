@@ -206,6 +206,19 @@ async def test_users_and_everybody_have_it_once(
     assert gateway.inbox.stored_batches == batches + 1
 
 
+async def test_a_user_whom_the_catalog_does_not_know_has_an_inbox(
+    kubernetes: Kubernetes, namespace: str, gateway: Gateway, processor: str, title: str
+) -> None:
+    stranger = "user:default/stranger"
+    await kubernetes.create(
+        notification("stranger", namespace, stranger, title=title, processors=[processor])
+    )
+    body = await finished(kubernetes, "stranger", namespace)
+    assert body["status"]["state"] == "Delivered"
+    assert body["status"]["recipients"]["unresolved"]["refs"] == [stranger]
+    assert await gateway.rows(title) == [stranger]
+
+
 async def test_an_edit_overwrites_what_people_have(
     kubernetes: Kubernetes,
     namespace: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -33,13 +34,17 @@ class Tokens:
     """Who asks, by bearer token, or by the cookie ``session`` where there is no token."""
 
     def __init__(self, principals: Mapping[str, Principal]) -> None:
-        self.principals = dict(principals)
+        self._principals = dict(principals)
+        self.shown: Counter[str] = Counter()
+        """How often each bearer token was shown."""
 
     async def authenticate(self, connection: HTTPConnection) -> Principal | None:
         authorization = connection.headers.get("authorization")
         if authorization is None:
-            return self.principals.get(connection.cookies.get("session", ""))
-        if (principal := self.principals.get(authorization.removeprefix("Bearer "))) is None:
+            return self._principals.get(connection.cookies.get("session", ""))
+        token = authorization.removeprefix("Bearer ")
+        self.shown[token] += 1
+        if (principal := self._principals.get(token)) is None:
             raise AuthenticationError("Invalid token")
         return principal
 
@@ -49,6 +54,7 @@ class Served:
     """A running server."""
 
     hub: Hub
+    tokens: Tokens
     port: int
     server: uvicorn.Server
     task: asyncio.Task[None]
@@ -109,23 +115,25 @@ async def serving(
     *,
     settings: SignalsSettings | None = None,
     portals: Sequence[str] = (),
-    hub: Hub | None = None,
+    port: int = 0,
 ) -> AsyncIterator[Served]:
-    """Serve signals on a free port of this machine."""
+    """Serve signals on loopback, on a free port unless one is asked for."""
     settings = settings or SignalsSettings()
-    hub = hub or Hub(settings)
+    hub = Hub(settings)
     application = FastAPI()
     install_error_handlers(application)
-    access = Access(Tokens(principals))
-    application.include_router(signals_router(hub, access, Origins(*portals)))
+    tokens = Tokens(principals)
+    application.include_router(signals_router(hub, Access(tokens), Origins(*portals)))
     options = uvicorn_options(ping_interval=settings.ping_interval)
     config = uvicorn.Config(
         application, log_config=None, lifespan="off", timeout_graceful_shutdown=20, **options
     )
     server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with socket.create_server(("127.0.0.1", port)) as listener:
         task = asyncio.create_task(server.serve(sockets=[listener]))
-        served = Served(hub=hub, port=listener.getsockname()[1], server=server, task=task)
+        served = Served(
+            hub=hub, tokens=tokens, port=listener.getsockname()[1], server=server, task=task
+        )
         try:
             yield served
         finally:

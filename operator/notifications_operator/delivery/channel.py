@@ -149,6 +149,11 @@ class Channel:
         )
 
     @property
+    def reaches_strangers(self) -> bool:
+        """Whether it can send to users that the catalog does not know."""
+        return self.spec is not None and self._registry.reaches_strangers(self.spec.type)
+
+    @property
     def id(self) -> str:
         """Id under which users' settings know the processor; empty if they do not."""
         if self.spec is None:

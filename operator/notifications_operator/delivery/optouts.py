@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..api.reasons import Reason
 from ..processors.base import Audience, OutboundNotification, Target
@@ -69,8 +69,12 @@ def willing_targets(
     }
     if not out:
         return found
-    willing = [user for user in audience.users if str(user.ref) not in out]
-    again = channel.targets(notification, Audience(users=willing, broadcast=audience.broadcast))
+    willing = replace(
+        audience,
+        users=[user for user in audience.users if str(user.ref) not in out],
+        strangers=[ref for ref in audience.strangers if str(ref) not in out],
+    )
+    again = channel.targets(notification, willing)
     if again is None:
         return None
     kept = {target.recipient: target for target in again}

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from ..api.notification import DeliveryState, Notification, Severity
 from ..api.processor import ProcessorReason
 from ..api.reasons import Reason
-from ..catalog import Directory, Entity, Resolution
+from ..catalog import Directory, Entity, EntityRef, Resolution
 from ..processors.base import Audience, OutboundNotification
 from ..processors.errors import Skip
 from ..processors.preferences import Preferences, Question
@@ -174,7 +174,7 @@ class Planner:
     def _check_recipients(self, plan: _Plan, resolution: Resolution) -> Obstacle | None:
         """Refuse, or set ``waiting``, before anything is planned."""
         ledger, metadata, spec = plan.ledger, plan.notification.metadata, plan.notification.spec
-        users = len(resolution.users)
+        users = len(resolution.users) + len(self._strangers(plan, resolution))
         if why := self._limits.check(metadata.namespace, metadata.uid, users, plan.now):
             return Obstacle(reason=Reason.POLICY_DENIED, message=why)
         if spec.recipients.type == "broadcast" and not users:
@@ -194,6 +194,15 @@ class Planner:
             return None
         self._limits.note(metadata.namespace, metadata.uid, users, plan.now)
         return None
+
+    def _strangers(self, plan: _Plan, resolution: Resolution) -> Sequence[EntityRef]:
+        """Return users that the catalog does not know, if a processor reaches them all the same."""
+        spec = plan.notification.spec
+        channels = [self._supervisor.get(name) for name in spec.processors]
+        for channel in channels or self._supervisor.channels:
+            if channel and channel.reaches_strangers and not channel.excludes(spec.payload):
+                return [ref for ref in resolution.unresolved if ref.kind == "user"]
+        return ()
 
     def _absent_answer(self, plan: _Plan) -> Obstacle | None:
         """Return what there is to wait for before it is known what users want.
@@ -244,13 +253,16 @@ class Planner:
         outbound = self.outbound(plan.notification, plan.ledger)
         late = late_processors(plan.ledger)
         users = self._users(plan, resolution, news)
+        strangers = self._strangers(plan, resolution)
         targets: dict[RowKey, Skip | None] = {}
         unable: dict[str, Skip] = {}
         for name in taking_part(plan.ledger):
             if not (plan.change.any or news.any or name in late):
                 continue
             audience = Audience(
-                users=resolution.users if name in late else users, broadcast=outbound.broadcast
+                users=resolution.users if name in late else users,
+                broadcast=outbound.broadcast,
+                strangers=strangers,
             )
             channel = self._supervisor.get(name)
             found = (

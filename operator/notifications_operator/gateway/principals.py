@@ -112,13 +112,20 @@ class Access:
 
     async def _authenticate(self, connection: HTTPConnection) -> Principal:
         try:
-            for authenticator in self._authenticators:
-                if (principal := await authenticator.authenticate(connection)) is not None:
-                    return principal
-            if connection.headers.get("authorization"):
-                raise AuthenticationError("The credentials are not valid here")
+            principal = await self._recognise(connection)
         except AuthenticationError:
             if self._failures is not None:
                 self._failures.record(connection)
             raise
-        raise AuthenticationError("Missing credentials")
+        if principal is None:
+            raise AuthenticationError("Missing credentials")
+        return principal
+
+    async def _recognise(self, connection: HTTPConnection) -> Principal | None:
+        """Return who asks, or ``None`` if nothing was shown."""
+        for authenticator in self._authenticators:
+            if (principal := await authenticator.authenticate(connection)) is not None:
+                return principal
+        if connection.headers.get("authorization"):
+            raise AuthenticationError("The credentials are not valid here")
+        return None

@@ -17,10 +17,16 @@ KEEP_ALIVE_SECONDS = 75
 """Seconds that an idle connection is kept: longer than proxies keep theirs (nginx: 60 s), so that
 none of them sends into a connection that is just being closed."""
 
-_STEP = 0.01
-
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.serving.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
@@ -68,8 +74,9 @@ class Listener:
         self._task = asyncio.create_task(
             self._server.serve(sockets=[listening]), name=f"listener on port {port}"
         )
-        while not self._server.started and not self._task.done():
-            await asyncio.sleep(_STEP)
+        serving = asyncio.create_task(self._server.serving.wait())
+        await asyncio.wait([serving, self._task], return_when=asyncio.FIRST_COMPLETED)
+        serving.cancel()
         return port
 
     async def run(self) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from ..api.notification import Payload
 from ..api.processor import NotificationProcessorSpec
-from ..catalog import Directory, Entity
+from ..catalog import Directory, Entity, EntityRef
 from ..settings import GatewaySettings
 from .errors import Outcome, Skip
 
@@ -62,10 +62,15 @@ def delivery_identity(
 
 @dataclass(frozen=True, kw_only=True)
 class Audience:
-    """Whom a notification resolved to: users in a stable order, or everybody."""
+    """Whom a notification resolved to: users in a stable order, or everybody.
+
+    ``strangers`` are users that it names and that the catalog does not know (yet): for processors
+    that need nothing but their refs.
+    """
 
     users: Sequence[Entity]
     broadcast: bool
+    strangers: Sequence[EntityRef] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +183,9 @@ class Processor:
     Nothing is then ever in doubt: what was left without an answer or a record is sent again,
     whatever ``onAmbiguous`` says, and the claim window is as large as all concurrent batches.
     """
+
+    reaches_strangers: ClassVar[bool] = False
+    """Whether it can send to users that the catalog does not know."""
 
     def __init__(self, context: ProcessorContext) -> None:
         self.name = context.name

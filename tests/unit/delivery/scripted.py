@@ -65,6 +65,7 @@ class Script:
     max_batch: int = 1
     secret: SecretKey | None = None
     idempotent: bool = False
+    reaches_strangers: bool = False
     channel: str = ""
     suffix: str = ""
     """Decorates titles."""
@@ -129,6 +130,8 @@ class Scripted(Processor):
         names = self.script.only
         if names is None:
             names = [str(user.ref) for user in audience.users]
+            if self.script.reaches_strangers:
+                names += [str(ref) for ref in audience.strangers]
         targets = [Target(recipient=name, skip=self.script.skips.get(name)) for name in names]
         if self.script.first_only:
             duplicate = Skip(reason=Reason.DUPLICATE_ADDRESS, message="the same address")
@@ -187,6 +190,7 @@ def scripted(script: Script) -> type[Processor]:
         "script": script,
         "max_batch": script.max_batch,
         "idempotent": script.idempotent,
+        "reaches_strangers": script.reaches_strangers,
         "default_channel": script.channel,
     }
     return type("ScriptedProcessor", (Scripted,), attributes)

@@ -47,9 +47,7 @@ class _Model(BaseModel):
 
 class _Options(_Model):
     token: SecretStr
-    subject: Annotated[
-        str, StringConstraints(min_length=1, max_length=255, pattern=WORD_PATTERN)
-    ]
+    subject: Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=WORD_PATTERN)]
     namespace: Annotated[str, StringConstraints(max_length=63, pattern=_LABEL)] | None = None
     broadcast: Annotated[bool, Field(strict=True)] = False
     max_recipients: Annotated[int, Field(ge=1, strict=True)] | None = None

@@ -47,7 +47,7 @@ def rest_application(
     for router in others:
         application.include_router(router)
     complete_document(application)
-    return RequestContext(_with_cors(application, cors_origins))
+    return RequestContext(_with_cors(application, cors_origins), base_path=BASE_PATH)
 
 
 def _with_cors(application: ASGIApp, origins: list[str]) -> ASGIApp:

@@ -10,7 +10,12 @@ from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect, Request
 
-from ..errors import InputError, PayloadTooLargeError, UnsupportedMediaTypeError
+from ..errors import (
+    InputError,
+    PayloadTooLargeError,
+    RequestTimeoutError,
+    UnsupportedMediaTypeError,
+)
 
 MAX_DEPTH = 64
 """Levels of nesting in a body."""
@@ -30,19 +35,6 @@ class BodyLimits:
     seconds: float
 
 
-def refuse_query(request: Request, *allowed: str) -> None:
-    """Refuse query parameters that are not among those allowed, as upstream does.
-
-    Raises
-    ------
-    InputError
-        Naming the first one that is unknown.
-    """
-    for name in request.query_params:
-        if name not in allowed:
-            raise InputError(f"Unknown query parameter {json.dumps(name[:64])}")
-
-
 async def read_json(request: Request, limits: BodyLimits) -> Any:
     """Return a request's JSON body.
 
@@ -53,15 +45,19 @@ async def read_json(request: Request, limits: BodyLimits) -> Any:
     PayloadTooLargeError
         If it has too many bytes.
     InputError
-        If it is not JSON (RFC 8259), nested too deeply, has numbers or texts that cannot be stored,
-        or does not arrive in time.
+        If it is not JSON (RFC 8259), nested too deeply, or has numbers or texts that cannot be
+        stored.
+    RequestTimeoutError
+        If it does not arrive in time.
     """
     _check_content_type(request)
     try:
         async with asyncio.timeout(limits.seconds):
             body = await _read(request, limits.max_bytes)
     except TimeoutError:
-        raise InputError(f"The body did not arrive within {limits.seconds:g} seconds") from None
+        raise RequestTimeoutError(
+            f"The body did not arrive within {limits.seconds:g} seconds"
+        ) from None
     except ClientDisconnect:
         raise InputError("The body did not arrive") from None
     return parse_json(body)

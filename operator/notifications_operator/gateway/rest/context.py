@@ -33,17 +33,25 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class RequestContext:
-    """Wraps an application."""
+    """Wraps an application.
 
-    def __init__(self, application: ASGIApp) -> None:
+    Parameters
+    ----------
+    base_path
+        What routes are below whose templates do not begin with it: FastAPI leaves out the prefix
+        that a router is included with.
+    """
+
+    def __init__(self, application: ASGIApp, *, base_path: str) -> None:
         self._application = application
+        self._base_path = base_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a connection; all but HTTP is passed on."""
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        exchange = _Exchange(scope, send)
+        exchange = _Exchange(scope, send, base_path=self._base_path)
         try:
             await self._application(scope, receive, exchange.send)
         except Exception:
@@ -57,8 +65,9 @@ class RequestContext:
 class _Exchange:
     """One request and what is answered."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, *, base_path: str) -> None:
         self._scope = scope
+        self._base_path = base_path
         self._send = send
         self._begin = time.monotonic()
         self._status: int | None = None
@@ -79,7 +88,7 @@ class _Exchange:
         await self._send(message)
 
     def measure(self) -> None:
-        route = getattr(self._scope.get("route"), "path", "<none>")
+        route = self._route()
         method = self._scope["method"] if self._scope["method"] in _METHODS else "<other>"
         code = "<none>" if self._status is None else str(self._status)
         seconds = time.monotonic() - self._begin
@@ -91,3 +100,12 @@ class _Exchange:
                 self._status,
                 extra={"request": self._id, "method": method, "route": route},
             )
+
+    def _route(self) -> str:
+        """Return the template of the path; never the path itself, of which there are many."""
+        template: str | None = getattr(self._scope.get("route"), "path", None)
+        if template is None:
+            return "<none>"
+        complete = template.startswith(self._base_path)
+        below = self._scope["path"].startswith(self._base_path)
+        return self._base_path + template if below and not complete else template

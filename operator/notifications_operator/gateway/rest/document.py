@@ -140,6 +140,7 @@ _ERRORS: Mapping[int, str] = {
     401: "It is not known who asks.",
     403: "Whoever asks may not do this.",
     404: "There is no such thing.",
+    408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The body is not JSON.",
     422: "The Idempotency-Key belongs to another request.",
@@ -203,7 +204,7 @@ SEND: dict[str, Any] = {
                 }
             },
         },
-        **errors(400, 401, 403, 413, 415, 422, 429, 503),
+        **errors(400, 401, 403, 408, 413, 415, 422, 429, 503),
     },
 }
 

@@ -14,8 +14,9 @@ from ..sending.answer import Answers
 from ..sending.names import check_key
 from ..sending.request import parse_request
 from ..sending.sender import Sender
-from .bodies import BodyLimits, read_json, refuse_query
+from .bodies import BodyLimits, read_json
 from .document import SEND
+from .queries import check_parameters
 
 RESOURCE_HEADER = "Notification-Resource"
 """Names the Notification that an answer is about: ``<namespace>/<name>``."""
@@ -31,7 +32,7 @@ def sending_router(
     router = APIRouter()
 
     async def send(request: Request) -> JSONResponse:
-        refuse_query(request)
+        check_parameters(request)
         key = _idempotency_key(request)
         wanted = parse_request(await read_json(request, limits))
         caller = await access.service(request)

@@ -1,8 +1,8 @@
 """The body of ``POST /notifications``, as upstream takes it and as the API server will.
 
-Upstream's ``NotificationSendOptions`` (``plugin-notifications-backend``, ``openapi.yaml``), with its
-tolerance: properties that nobody knows are left out. What is accepted here fits the custom resource
-definition, because the models of it judge.
+Upstream's ``NotificationSendOptions`` (``openapi.yaml`` of ``plugin-notifications-backend``), with
+its tolerance: properties that nobody knows are left out. What is accepted here fits the custom
+resource definition, because the models of it judge.
 """
 
 from __future__ import annotations
@@ -80,9 +80,8 @@ def _object(body: Mapping[str, object], name: str) -> dict[str, Any]:
 def _recipients(given: Mapping[str, Any]) -> Recipients | None:
     for plural in ("entityRefs", "excludeEntityRefs"):
         if plural in given:
-            raise InputError(
-                f"recipients.{plural}: here a list of entity refs goes into {plural.removesuffix('s')}"
-            )
+            field = plural.removesuffix("s")
+            raise InputError(f"recipients.{plural}: here a list of entity refs goes into {field}")
     kind = given.get("type")
     if kind not in ("entity", "broadcast"):
         raise InputError(f"recipients.type: must be entity or broadcast, not {_shown(kind)}")
@@ -174,9 +173,10 @@ def _has_usable_host(link: str) -> bool:
         parts = urlsplit(link)
         if parts.netloc.startswith("["):
             ipaddress.IPv6Address(parts.hostname or "")
-        return parts.port is None or parts.port <= 65535
+        port = parts.port
     except ValueError:
         return False
+    return port is None or port <= 65535
 
 
 def _shown(value: object) -> str:

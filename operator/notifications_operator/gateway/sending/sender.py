@@ -100,9 +100,7 @@ class Sender:
         """
         _check_rights(request, caller)
         name = random_name() if key is None else keyed_name(caller.subject, key)
-        body = manifest(
-            request, caller=caller, name=name, ttl_seconds=self._settings.ttl_seconds
-        )
+        body = manifest(request, caller=caller, name=name, ttl_seconds=self._settings.ttl_seconds)
         stored: Stored | None
         try:
             async with self._backlog.room(caller.namespace):

@@ -54,6 +54,7 @@ class InboxProcessor(Processor):
     default_channel: ClassVar[str] = "Web"
     max_batch: ClassVar[int] = MAX_BATCH
     idempotent: ClassVar[bool] = True
+    reaches_strangers: ClassVar[bool] = True
 
     def __init__(self, context: ProcessorContext, *, client: GatewayClient | None = None) -> None:
         super().__init__(context)
@@ -79,10 +80,14 @@ class InboxProcessor(Processor):
         await self._client.get("/ready")
 
     def targets(self, notification: OutboundNotification, audience: Audience) -> Sequence[Target]:
-        """Say whose inboxes it reaches; a broadcast is one row, whoever reads it."""
+        """Say whose inboxes it reaches; a broadcast is one row, whoever reads it.
+
+        Users that the catalog does not know have inboxes too, as upstream.
+        """
         if audience.broadcast:
             return [Target(recipient=BROADCAST)]
-        return [Target(recipient=str(user.ref)) for user in audience.users]
+        refs = [*(user.ref for user in audience.users), *audience.strangers]
+        return [Target(recipient=str(ref)) for ref in refs]
 
     async def send(
         self,

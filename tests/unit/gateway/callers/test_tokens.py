@@ -32,8 +32,7 @@ def tokens(file: Path | None, interval: float = 0.01) -> StaticTokens:
 
 async def subject(known: StaticTokens, token: str) -> str | None:
     principal = await known.authenticate(connection(f"Bearer {token}"))
-    assert principal is None or isinstance(principal, ServicePrincipal)
-    return principal and principal.subject
+    return principal.subject if isinstance(principal, ServicePrincipal) else None
 
 
 async def until(condition: Callable[[], bool]) -> None:

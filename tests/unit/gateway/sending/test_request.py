@@ -93,7 +93,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "null recipients": (body(None), "recipients: must be an object, not null"),
     "a list of payloads": ({"recipients": BROADCAST, "payload": []}, "payload: must be an object"),
     "no type": (body({}), "recipients.type: must be entity or broadcast, not null"),
-    "an unknown type": (body({"type": "all"}), 'recipients.type: must be entity or broadcast, not "'),
+    "an unknown type": (
+        body({"type": "all"}),
+        'recipients.type: must be entity or broadcast, not "',
+    ),
     "no ref": (body({"type": "entity"}), "recipients.entityRef: is required"),
     "a null ref": (body(entity(None)), "recipients.entityRef: must be an entity ref or a list"),
     "a number as ref": (body(entity([1])), "recipients.entityRef: must hold entity refs, not 1"),
@@ -116,6 +119,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "a number as topic": (body(topic=1), "payload.topic: must be a string, not 1"),
     "a long topic": (body(topic="x" * 256), "payload.topic: String should have at most 255"),
     "a long scope": (body(scope="x" * 256), "payload.scope: "),
+    "a long link": (body(link="/" + "x" * 2048), "payload.link: String should have at most 2048"),
     "a long icon": (body(icon="x" * 256), "payload.icon: "),
     "a long description": (body(description="x" * 32769), "payload.description: "),
     "null metadata": (body(metadata=None), "payload.metadata: must be an object, not null"),
@@ -156,7 +160,6 @@ def test_a_long_title_is_refused_for_entities_alike() -> None:
         "http:example.com",
         " https://example.com",
         "data:text/html,x",
-        "x" * 2049,
     ],
 )
 def test_bad_links(link: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from notifications_operator.api.processor import NotificationProcessorSpec
+from notifications_operator.catalog import EntityRef
 from notifications_operator.processors.base import (
     Environment,
     GatewayAddress,
@@ -38,6 +41,14 @@ def test_each_user_is_reached_with_or_without_address() -> None:
     ]
 
 
+def test_users_that_the_catalog_does_not_know_have_inboxes_too() -> None:
+    known = audience(user("ada"))
+    targets = made().targets(
+        notification(), replace(known, strangers=[EntityRef.parse("user:default/zoe")])
+    )
+    assert [target.recipient for target in targets] == ["user:default/ada", "user:default/zoe"]
+
+
 def test_broadcast_is_one_row_whoever_there_is() -> None:
     everybody = audience(user("ada"), user("bob"), broadcast=True)
     (target,) = made().targets(notification(broadcast=True), everybody)
@@ -53,7 +64,9 @@ def test_its_channel_is_the_web() -> None:
     registry = ProcessorRegistry({"inbox": InboxProcessor, "x/y": Processor})
     assert registry.channel("inbox") == "Web"
     assert registry.is_idempotent("inbox")
+    assert registry.reaches_strangers("inbox")
     for other in ("x/y", "unheard-of"):
+        assert not registry.reaches_strangers(other)
         assert registry.channel(other) == ""
         assert not registry.is_idempotent(other)
 
