@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from notifications_operator.gateway.errors import AuthenticationError, install_error_handlers
-from notifications_operator.gateway.principals import Access, Principal
+from notifications_operator.gateway.principals import Access, Authenticator, Principal
 from notifications_operator.gateway.signals.hub import Hub
 from notifications_operator.gateway.signals.origins import Origins
 from notifications_operator.gateway.signals.outbox import Signal
@@ -112,7 +112,7 @@ async def obeyed(client: ClientConnection) -> None:
 @asynccontextmanager
 async def serving(
     principals: Mapping[str, Principal],
-    *,
+    *others: Authenticator,
     settings: SignalsSettings | None = None,
     portals: Sequence[str] = (),
     port: int = 0,
@@ -123,7 +123,7 @@ async def serving(
     application = FastAPI()
     install_error_handlers(application)
     tokens = Tokens(principals)
-    application.include_router(signals_router(hub, Access(tokens), Origins(*portals)))
+    application.include_router(signals_router(hub, Access(*others, tokens), Origins(*portals)))
     options = uvicorn_options(ping_interval=settings.ping_interval)
     config = uvicorn.Config(
         application, log_config=None, lifespan="off", timeout_graceful_shutdown=20, **options

@@ -25,7 +25,7 @@ RETRY_AFTER = 5.0
 """Seconds after which upstream's client connects again."""
 
 _TURN = 256
-"""Messages handed out before others get their turn on the event loop: writing one takes some 30 µs."""
+"""Messages handed out before others get their turn on the event loop; writing one takes 30 µs."""
 
 
 class CloseCode(IntEnum):
