@@ -30,7 +30,6 @@ _SUPERUSER = "postgres"
 _FAST = {
     # What a test server holds need not outlive the machine.
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "300",
     "listen_addresses": "",

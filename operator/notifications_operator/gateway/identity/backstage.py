@@ -64,6 +64,8 @@ class BackstageAuthenticator:
         With a base URL.
     session
         As `documents.make_session` makes it.
+    namespace
+        Where the Notifications of plugins are made if the settings do not say.
     clock
         Seconds since the epoch.
     """
@@ -73,11 +75,13 @@ class BackstageAuthenticator:
         settings: BackstageSettings,
         session: aiohttp.ClientSession,
         *,
+        namespace: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if settings.base_url is None:
             raise ValueError("there is no Backstage")
         self._settings = settings
+        self._namespace = settings.namespace or namespace
         self._documents = DocumentReader(
             session, allow_http=settings.allow_http, timeout=settings.keys.request_timeout
         )
@@ -100,6 +104,12 @@ class BackstageAuthenticator:
     def ready(self) -> bool:
         """Whether users' tokens can be verified, and every plugin was asked for its keys."""
         return self._user_keys.ready and all(keys.tried for keys in self._plugin_keys.values())
+
+    @property
+    def problem(self) -> str | None:
+        """Why some tokens cannot be verified, if so."""
+        sources = (self._user_keys, *self._plugin_keys.values())
+        return next((keys.problem for keys in sources if keys.problem is not None), None)
 
     async def run(self) -> None:
         """Keep all keys fresh until cancelled."""
@@ -175,12 +185,11 @@ class BackstageAuthenticator:
 
     def _service(self, name: str) -> ServicePrincipal:
         plugin = self._settings.plugins[name]
-        namespace = plugin.namespace or self._settings.namespace
-        if not plugin.send or namespace is None:
+        if not plugin.send:
             raise NotAllowedError(f"The plugin '{name}' may not send notifications")
         return ServicePrincipal(
             subject=f"plugin:{name}",
-            namespace=namespace,
+            namespace=plugin.namespace or self._namespace,
             broadcast=plugin.broadcast,
             max_recipients=plugin.max_recipients,
             rate=plugin.rate,
@@ -212,7 +221,8 @@ def _is_user_token(token: UnverifiedToken) -> bool:
 
 def _audience(connection: HTTPConnection) -> str:
     """Return the plugin that the request is for: a token for the one is not one for the other."""
-    path = connection.url.path
+    # Not of its URL: that is put together with the Host header, which is the client's.
+    path: str = connection.scope["path"]
     if path == _SIGNALS_PATH or path.startswith(f"{_SIGNALS_PATH}/"):
         return SIGNALS_PLUGIN
     return NOTIFICATIONS_PLUGIN

@@ -10,6 +10,8 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from ...kube.transport import environment_proxy
+
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 """Most bytes that are read of one document; the JWKS of large issuers have about 10 KiB."""
 
@@ -46,7 +48,7 @@ def make_session() -> aiohttp.ClientSession:
 
 
 class DocumentReader:
-    """Reads JSON objects over HTTP within bounds.
+    """Reads JSON objects over HTTP within bounds, through the environment's proxy if there is one.
 
     Parameters
     ----------
@@ -110,6 +112,7 @@ class DocumentReader:
                 url,
                 data=form,
                 headers=headers,
+                proxy=environment_proxy(url),
                 allow_redirects=False,
                 timeout=self._timeout,
             ) as response:

@@ -87,6 +87,15 @@ class KeySource:
             return False
         return self._clock() - self._run_since >= self._settings.warm_grace
 
+    @property
+    def problem(self) -> str | None:
+        """Why the keys cannot be read, if so."""
+        if self._failure is not None:
+            return f"the keys of {self._issuer} cannot be read: {self._failure}"
+        if self._read_at is None:
+            return f"the keys of {self._issuer} were not read yet"
+        return None
+
     async def run(self) -> None:
         """Keep the keys fresh until cancelled."""
         self._run_since = self._clock()

@@ -28,7 +28,7 @@ class OIDCAuthenticator:
     Parameters
     ----------
     settings
-        With audiences.
+        Without audiences no token is accepted.
     provider
         The issuer.
     users
@@ -56,6 +56,8 @@ class OIDCAuthenticator:
         token = None if text is None else UnverifiedToken.read(text)
         if token is None or token.claims.get("iss") != self._provider.issuer:
             return None
+        if not self._audiences:
+            raise AuthenticationError("The token is not accepted: log in with the browser instead")
         try:
             _check_type(token)
             verified = await self._provider.verify(token, audiences=self._audiences)

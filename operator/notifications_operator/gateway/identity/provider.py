@@ -120,6 +120,11 @@ class OpenIDProvider:
         """Whether tokens can be verified, or the issuer was waited for long enough."""
         return self._keys.ready
 
+    @property
+    def problem(self) -> str | None:
+        """Why tokens cannot be verified, or soon will not be, if so."""
+        return self._keys.problem
+
     async def run(self) -> None:
         """Keep metadata and keys fresh until cancelled."""
         await self._keys.run()

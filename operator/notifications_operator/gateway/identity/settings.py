@@ -33,6 +33,11 @@ def _check_url(url: str) -> str:
     return url
 
 
+def _is_this_machine(host: str) -> bool:
+    """Tell whether browsers trust a host without TLS (W3C Secure Contexts section 3.1)."""
+    return host in {"localhost", "127.0.0.1", "::1"} or host.endswith(".localhost")
+
+
 def _check_algorithm(name: str) -> str:
     if name not in ASYMMETRIC_ALGORITHMS:
         valid = ", ".join(ASYMMETRIC_ALGORITHMS)
@@ -109,7 +114,7 @@ class LoginSettings(BaseModel):
                 "is the whole host's"
             )
         parts = urlsplit(self.public_url)
-        if parts.scheme == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
+        if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
             raise ValueError(
                 f"public_url {self.public_url!r} must be https: browsers keep the session's "
                 "cookie over TLS only (or on this machine)"
@@ -215,7 +220,7 @@ class BackstageSettings(BaseModel):
     """Backstage's ``backend.baseUrl``, as the gateway reaches it; unset: no Backstage."""
 
     namespace: Annotated[str, Field(pattern=_NAMESPACE)] | None = None
-    """Where the Notifications of plugins are made."""
+    """Where the Notifications of plugins are made; unset: the gateway's own ``namespace``."""
 
     plugins: dict[PluginID, PluginSettings] = Field(default_factory=dict)
     """Plugins whose tokens are accepted, by id; the origin of what they send is ``plugin:<id>``."""
@@ -237,11 +242,4 @@ class BackstageSettings(BaseModel):
     def _check(self) -> Self:
         if self.base_url is not None and self.base_url.startswith("http:") and not self.allow_http:
             raise ValueError(f"base_url {self.base_url!r} must be https, or allow_http be set")
-        homeless = [
-            name
-            for name, plugin in sorted(self.plugins.items())
-            if plugin.send and plugin.namespace is None and self.namespace is None
-        ]
-        if homeless:
-            raise ValueError(f"plugins {', '.join(homeless)} may send and have no namespace")
         return self

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -222,3 +223,35 @@ async def test_no_cookies_are_kept(reader: DocumentReader) -> None:
         await reader.get(url)
         await reader.get(url)
     assert seen == [None, None]
+
+
+async def test_proxy_of_the_environment(
+    reader: DocumentReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def proxy(request: web.Request) -> web.Response:
+        return web.json_response({"asked": str(request.url)})
+
+    async with serving(proxy) as url:
+        monkeypatch.setenv("http_proxy", url)
+        monkeypatch.setenv("no_proxy", "inside.example")
+        document = await reader.get("http://login.example/jwks?a=b")
+        assert document == {"asked": "http://login.example/jwks?a=b"}
+        assert "ClientConnector" in await refusal(reader, "http://inside.example/jwks")
+
+
+async def test_password_of_a_netrc_is_not_used(
+    reader: DocumentReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Authorization"))
+        return web.json_response({})
+
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login ada password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with serving(answer) as url:
+        await reader.get(url)
+    assert seen == [None]

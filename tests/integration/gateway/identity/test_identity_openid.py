@@ -14,20 +14,16 @@ import pytest
 from fastapi import FastAPI, Request
 
 from notifications_operator.gateway.errors import install_error_handlers
-from notifications_operator.gateway.identity.cookies import SESSION_COOKIE, SessionAuthenticator
+from notifications_operator.gateway.identity.cookies import SESSION_COOKIE
 from notifications_operator.gateway.identity.documents import make_session
-from notifications_operator.gateway.identity.login import Login
-from notifications_operator.gateway.identity.oidc import OIDCAuthenticator
+from notifications_operator.gateway.identity.identity import Identity
 from notifications_operator.gateway.identity.pending import PendingLogin
-from notifications_operator.gateway.identity.provider import OpenIDProvider
-from notifications_operator.gateway.identity.routes import login_router, session_router
-from notifications_operator.gateway.identity.sessions import Sessions
 from notifications_operator.gateway.identity.settings import (
+    BackstageSettings,
     KeySettings,
     LoginSettings,
     OIDCSettings,
 )
-from notifications_operator.gateway.identity.users import UserMapping
 from notifications_operator.gateway.principals import Access
 from tests.integration.gateway.identity.identity_database import sqlite_database
 from tests.support.issuer import SigningKey
@@ -137,24 +133,19 @@ async def gateway_of(
         }
     )
     async with make_session() as session, sqlite_database(directory) as database:
-        provider = OpenIDProvider(oidc, session)
-        users = UserMapping(
-            claim=oidc.entity_ref_claim,
-            match_email=oidc.match_email,
+        identity = Identity(
+            oidc=oidc,
+            backstage=BackstageSettings(),
+            namespace="notifications-inbox",
+            session=session,
+            database=database,
             find_user_by_email=ADDRESSES.get,
         )
-        sessions = Sessions(
-            database,
-            idle_timeout=timedelta(seconds=login_settings.idle_timeout),
-            absolute_timeout=timedelta(seconds=login_settings.absolute_timeout),
-        )
-        cookies = SessionAuthenticator(sessions, origin=login_settings.origin)
-        access = Access(OIDCAuthenticator(oidc, provider=provider, users=users), cookies)
+        access = Access(*identity.authenticators)
         application = FastAPI()
         install_error_handlers(application)
-        application.include_router(session_router(access))
-        login = Login(login_settings, provider=provider, users=users)
-        application.include_router(login_router(login, sessions, cookies))
+        for router in identity.routers(access):
+            application.include_router(router)
 
         @application.post("/change")
         async def change(request: Request) -> dict[str, str]:

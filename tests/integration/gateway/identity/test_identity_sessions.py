@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +14,6 @@ from notifications_operator.gateway.identity.cookies import SESSION_COOKIE, Sess
 from notifications_operator.gateway.identity.sessions import Sessions, session
 from notifications_operator.gateway.inbox.database import Database
 from notifications_operator.gateway.principals import UserPrincipal
-from tests.integration.gateway.identity.identity_database import sqlite_database
 from tests.support.issuer import connection
 
 ORIGIN = "https://notifications.example.com"
@@ -38,12 +35,6 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with sqlite_database(tmp_path) as database:
-        yield database
 
 
 @pytest.fixture

@@ -19,7 +19,11 @@ from notifications_operator.gateway.errors import (
 )
 from notifications_operator.gateway.identity.backstage import BackstageAuthenticator
 from notifications_operator.gateway.identity.documents import make_session
-from notifications_operator.gateway.identity.settings import BackstageSettings, KeySettings
+from notifications_operator.gateway.identity.settings import (
+    BackstageSettings,
+    KeySettings,
+    PluginSettings,
+)
 from notifications_operator.gateway.principals import ServicePrincipal, UserPrincipal
 from tests.support.issuer import NOW, Issuer, SigningKey, connection, encode, forge_hmac, issuing
 
@@ -36,6 +40,7 @@ async def backstage() -> AsyncIterator[Issuer]:
         issuer.documents = {
             "/api/auth/.well-known/jwks.json": issuer.jwks,
             "/api/scaffolder/.backstage/auth/v1/jwks.json": lambda: {"keys": [SCAFFOLDER.public]},
+            "/api/housed/.backstage/auth/v1/jwks.json": lambda: {"keys": [SCAFFOLDER.public]},
             "/api/reader/.backstage/auth/v1/jwks.json": lambda: {"keys": [READER.public]},
         }
         yield issuer
@@ -53,17 +58,18 @@ def authenticator(backstage: Issuer, session: aiohttp.ClientSession) -> Backstag
         BackstageSettings.model_validate(
             {
                 "base_url": f"{backstage.url}/",
-                "namespace": "notifications-inbox",
                 "plugins": {
                     "scaffolder": {"broadcast": True, "rate": 60, "max_recipients": 10},
                     "reader": {"send": False},
-                    "absent": {"namespace": "elsewhere"},
+                    "absent": {},
+                    "housed": {"namespace": "elsewhere"},
                 },
                 "allow_http": True,
                 "keys": KeySettings(unknown_key_interval=0.001),
             }
         ),
         session,
+        namespace="notifications-inbox",
         clock=lambda: NOW,
     )
 
@@ -258,6 +264,36 @@ async def test_token_for_one_plugin_is_none_for_the_other(
     assert "it is for 'signals'" in await refusal(authenticator, signals, path="/api/signalsx")
 
 
+async def test_host_header_does_not_say_which_plugin_is_asked(
+    authenticator: BackstageAuthenticator,
+) -> None:
+    token = plugin_token(aud="signals")
+    request = connection(token, headers={"host": "gateway/api/signals?"})
+    with pytest.raises(AuthenticationError, match="it is for 'signals'"):
+        await authenticator.authenticate(request)
+
+
+async def test_plugin_with_a_namespace(authenticator: BackstageAuthenticator) -> None:
+    principal = await authenticator.authenticate(connection(plugin_token(sub="housed")))
+    assert principal == ServicePrincipal(subject="plugin:housed", namespace="elsewhere")
+
+
+async def test_namespace_of_all_plugins(backstage: Issuer, session: aiohttp.ClientSession) -> None:
+    authenticator = BackstageAuthenticator(
+        BackstageSettings(
+            base_url=backstage.url,
+            namespace="plugins",
+            plugins={"scaffolder": PluginSettings()},
+            allow_http=True,
+        ),
+        session,
+        namespace="notifications-inbox",
+        clock=lambda: NOW,
+    )
+    principal = await authenticator.authenticate(connection(plugin_token()))
+    assert principal == ServicePrincipal(subject="plugin:scaffolder", namespace="plugins")
+
+
 async def test_plugin_that_may_not_send(authenticator: BackstageAuthenticator) -> None:
     with pytest.raises(NotAllowedError, match="The plugin 'reader' may not send"):
         await authenticator.authenticate(connection(plugin_token(READER, sub="reader")))
@@ -341,6 +377,7 @@ async def test_ready_when_users_keys_are_there(
     authenticator: BackstageAuthenticator, backstage: Issuer
 ) -> None:
     assert not authenticator.ready
+    assert authenticator.problem == "the keys of Backstage's users were not read yet"
     task = asyncio.create_task(authenticator.run())
     try:
         async with asyncio.timeout(30):
@@ -349,6 +386,8 @@ async def test_ready_when_users_keys_are_there(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+    assert authenticator.problem is not None
+    assert "Backstage's plugin absent" in authenticator.problem
     # Warm: the first request asks nobody.
     asked = backstage.requests.total()
     assert await authenticator.authenticate(connection(user_token())) is not None

@@ -8,6 +8,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from joserfc.jwk import OctKey, RSAKey
 
 from notifications_operator.gateway.identity.documents import (
@@ -175,6 +177,8 @@ async def test_readiness_does_not_wait_for_ever(
     issuer.away = True
     async with running(source):
         await until(lambda: source.tried)
+        assert source.problem is not None
+        assert "503" in source.problem
         clock.now += 59
         assert not source.ready
         clock.now += 1
@@ -201,6 +205,7 @@ async def test_key_for_another_algorithm_does_not_fit(source: KeySource, issuer:
     assert await key_ids(source, "key-1", "ES256") == []
 
 
+KEYS = {name: SigningKey.generate(name) for name in ("RS256", "ES256", "Ed25519")}
 GOOD = SigningKey.generate("RS256").public
 
 
@@ -226,6 +231,20 @@ GOOD = SigningKey.generate("RS256").public
 def test_unusable_keys_are_left_out(entry: object) -> None:
     (key,) = parse_keys({"keys": [entry, GOOD]})
     assert key.get("n") == GOOD["n"]
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+MEMBERS = st.sampled_from(["kty", "alg", "use", "key_ops", "kid", "x5c", "crv", "x", "y", "n", "e"])
+
+
+@given(changes=st.dictionaries(MEMBERS, JSON_VALUES, min_size=1, max_size=4))
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "Ed25519"])
+def test_odd_keys_never_fail(algorithm: str, changes: dict[str, Any]) -> None:
+    assert len(parse_keys({"keys": [{**KEYS[algorithm].public, **changes}]})) <= 1
 
 
 @pytest.mark.filterwarnings("ignore:Key size should be")

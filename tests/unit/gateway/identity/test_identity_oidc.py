@@ -375,6 +375,14 @@ async def test_message_repeats_nothing_hostile(oidc: OIDCAuthenticator, issuer: 
     assert len(message) < 300
 
 
+async def test_no_bearer_tokens_without_audiences(
+    issuer: Issuer, session: aiohttp.ClientSession
+) -> None:
+    login = {"client_id": "notifications", "public_url": "https://notifications.example.com"}
+    page_only = authenticator(issuer, session, audiences=[], login=login)
+    assert "log in with the browser" in await refusal(page_only, RSA.sign(issuer.claims()))
+
+
 async def test_token_without_mapping(oidc: OIDCAuthenticator, issuer: Issuer) -> None:
     message = await refusal(oidc, RSA.sign(issuer.claims(backstage_entity_ref=None)))
     assert message == (

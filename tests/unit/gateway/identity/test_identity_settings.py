@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from notifications_operator.gateway.identity.settings import (
     BackstageSettings,
@@ -57,9 +59,9 @@ def test_refused_oidc(settings: dict[str, Any], expected: str) -> None:
     ("settings", "expected"),
     [
         ({"base_url": "http://backstage.svc:7007"}, "must be https, or allow_http"),
-        ({"plugins": {"scaffolder": {}}}, "plugins scaffolder may send and have no namespace"),
-        ({"plugins": {"../auth": {}}, "namespace": "inbox"}, "must be letters"),
-        ({"namespace": "In_box"}, "match pattern"),
+        ({"plugins": {"../auth": {}}}, "must be letters"),
+        ({"plugins": {"scaffolder": {"namespace": "In_box"}}}, "match pattern"),
+        ({"plugins": {"scaffolder": {"broadcasts": True}}}, "Extra inputs are not permitted"),
     ],
 )
 def test_refused_backstage(settings: dict[str, Any], expected: str) -> None:
@@ -74,6 +76,7 @@ def test_refused_backstage(settings: dict[str, Any], expected: str) -> None:
         ("https://notifications.example.com:443", "https://notifications.example.com"),
         ("https://notifications.example.com:8443", "https://notifications.example.com:8443"),
         ("http://localhost:8080", "http://localhost:8080"),
+        ("http://gateway.localhost", "http://gateway.localhost"),
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )
@@ -84,3 +87,42 @@ def test_origin(url: str, origin: str) -> None:
 def test_secret_is_not_shown() -> None:
     settings = LoginSettings.model_validate({**LOGIN, "client_secret": "very-secret"})
     assert "very-secret" not in repr(settings)
+
+
+class _Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_nested_delimiter="__")
+
+    oidc: OIDCSettings = OIDCSettings()
+    backstage: BackstageSettings = BackstageSettings()
+
+
+def test_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "OIDC__ISSUER": ISSUER,
+        "OIDC__AUDIENCES": '["notifications"]',
+        "OIDC__KEYS__KEEP": "3600",
+        "OIDC__LOGIN__CLIENT_ID": "gateway",
+        "OIDC__LOGIN__CLIENT_SECRET": "very-secret",
+        "OIDC__LOGIN__PUBLIC_URL": LOGIN["public_url"],
+        "BACKSTAGE__BASE_URL": "https://backstage.example.com",
+        "BACKSTAGE__PLUGINS": '{"scaffolder": {"broadcast": true}}',
+    }.items():
+        monkeypatch.setenv(f"GATEWAY_{name}", value)
+    settings = _Settings()
+    assert settings.oidc.audiences == ["notifications"]
+    assert settings.oidc.keys.keep == 3600
+    assert settings.oidc.login is not None
+    assert settings.oidc.login.client_secret is not None
+    assert settings.oidc.login.client_secret.get_secret_value() == "very-secret"
+    assert settings.backstage.plugins["scaffolder"].broadcast
+
+
+def test_from_the_environment_as_the_chart_writes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_OIDC", json.dumps({"issuer": ISSUER, "login": LOGIN}))
+    monkeypatch.setenv("GATEWAY_OIDC__LOGIN__CLIENT_SECRET", "very-secret")
+    monkeypatch.setenv("GATEWAY_BACKSTAGE", '{"namespace": "inbox", "plugins": {"scaffolder": {}}}')
+    settings = _Settings()
+    assert settings.oidc.login is not None
+    assert settings.oidc.login.client_id == "gateway"
+    assert settings.oidc.login.client_secret is not None
+    assert settings.backstage.namespace == "inbox"
