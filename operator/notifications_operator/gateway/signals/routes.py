@@ -140,7 +140,9 @@ class _Socket:
         """Obey the client until it is gone; what is no request is ignored, as upstream does."""
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
             if not self._allowance.take():
-                self._closing = Closing(code=CloseCode.POLICY_VIOLATION, reason="too many messages")
+                self._connection.close(
+                    Closing(code=CloseCode.POLICY_VIOLATION, reason="too many messages")
+                )
                 return
             if (text := message.get("text")) is not None:
                 self._obey(text)
