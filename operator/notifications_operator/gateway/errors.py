@@ -64,6 +64,13 @@ class NotFoundError(GatewayError):
     name = "NotFoundError"
 
 
+class ConflictError(GatewayError):
+    """Something that happened meanwhile is against it."""
+
+    status = HTTPStatus.CONFLICT
+    name = "ConflictError"
+
+
 class _UnreadError(GatewayError):
     """The body was not read to its end, so that nothing can follow it on the connection."""
 
