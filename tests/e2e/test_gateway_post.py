@@ -191,6 +191,8 @@ def gateway(
             f"{prefix}SERVER__INTERNAL_PORT": str(internal_port),
             f"{prefix}SERVER__SHUTDOWN_DELAY": "0",
             f"{prefix}SENDING__STORE_TIMEOUT": "3",
+            f"{prefix}SENDING__ROWS_TIMEOUT": "0",
+            f"{prefix}DATABASE__URL": f"sqlite:///{tmp_path}/inbox.db",
         },
         log=tmp_path / "gateway.log",
         port=port,
