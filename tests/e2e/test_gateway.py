@@ -197,7 +197,10 @@ async def test_posted_by_curl_it_is_in_mailbox_and_inbox(
         answer = await asyncio.to_thread(curl, system)
         [row] = answer
         assert (row["user"], row["origin"]) == (None, SUBJECT)
-        signal = json.loads(await asyncio.wait_for(socket.recv(), 30))
+        try:
+            signal = json.loads(await asyncio.wait_for(socket.recv(), 30))
+        except TimeoutError:
+            raise AssertionError(installation.tail() + system.tail()) from None
     assert signal["channel"] == "notifications"
     assert signal["message"]["action"] == "new_notification"
     assert signal["message"]["notification_id"] == row["id"]

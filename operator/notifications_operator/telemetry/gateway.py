@@ -37,7 +37,7 @@ REQUEST_SECONDS = Histogram(
 )
 SENT = Counter(
     "notifications_gateway_sent",
-    "Requests to send that were answered with yes: the Notification was created, or there already.",
+    "Requests to send that were stored: the Notification was created, or found by its name.",
     ["result"],
     registry=REGISTRY,
 )
@@ -69,7 +69,7 @@ CHECK = Gauge(
     registry=REGISTRY,
 )
 
-for _result in ("created", "repeated"):
+for _result in ("created", "found"):
     SENT.labels(_result)
 for _reason in ("token_expired", "try_again_later", "policy_violation"):
     SOCKETS_CLOSED.labels(_reason)
