@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -13,6 +14,13 @@ from .resource import GROUP, KubernetesModel, Resource, Time
 
 REDELIVER_ANNOTATION = f"{GROUP}/redeliver"
 """A new value sends again to the failed and unknown; ``all:<value>`` sends to everyone."""
+
+REQUESTED_ANNOTATION = f"{GROUP}/requested"
+"""When the request came that the Notification was made for, in ISO 8601 with fractions of a second.
+
+``creationTimestamp`` has whole seconds, in which the gateway makes many. It is believed where
+``spec.origin`` is, and close to ``creationTimestamp`` alone.
+"""
 
 REDELIVER_LIMIT = 1024
 """Characters of the annotation that count; more would not fit into ``status.lastRedeliver``."""
@@ -255,6 +263,15 @@ class Notification(Resource):
     def redeliver(self) -> str | None:
         """The value of the redeliver annotation, if there is one, as far as it is recorded."""
         return self.metadata.annotations.get(REDELIVER_ANNOTATION, "")[:REDELIVER_LIMIT] or None
+
+    @property
+    def requested(self) -> datetime | None:
+        """The moment that the requested annotation says, if it says one."""
+        try:
+            moment = datetime.fromisoformat(self.metadata.annotations[REQUESTED_ANNOTATION])
+        except (KeyError, ValueError):
+            return None
+        return moment if moment.tzinfo is not None else None
 
     @property
     def finished(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from ..api.notification import DeliveryState, Notification, Severity
 from ..api.processor import ProcessorReason
@@ -39,6 +39,9 @@ from .rows import RowKey, end
 from .snapshot import Wanted, late_processors, merge
 from .summary import Obstacle
 from .supervisor import Supervisor
+
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""How far the clocks of the API server and of who made a Notification may be apart."""
 
 METADATA_LIMIT = 64 * 1024
 """Most bytes of ``payload.metadata``, as JSON."""
@@ -103,15 +106,13 @@ class Planner:
     def origin(self, notification: Notification) -> str:
         """Return whom the Notification comes from; users' claims count where they are trusted."""
         namespace = notification.metadata.namespace
-        trusted = namespace in self._settings.origins.trusted_namespaces
-        if trusted and notification.spec.origin:
+        if self._is_trusted(notification) and notification.spec.origin:
             return notification.spec.origin
         cluster = self._settings.cluster_name
         return f"namespace:{cluster}/{namespace}" if cluster else f"namespace:{namespace}"
 
     def outbound(self, notification: Notification, ledger: Ledger) -> OutboundNotification:
         """Return the notification as its processors send it, decorated in their order."""
-        created = notification.metadata.creation_timestamp or ledger.start_time
         outbound = OutboundNotification(
             uid=notification.metadata.uid,
             namespace=notification.metadata.namespace,
@@ -119,7 +120,7 @@ class Planner:
             revision=max(ledger.revision, 1),
             redelivery=ledger.redelivery,
             origin=ledger.origin or self.origin(notification),
-            created=created or datetime.now(UTC),
+            created=self._created(notification, ledger),
             broadcast=notification.spec.recipients.type == "broadcast",
             payload=notification.spec.payload,
         )
@@ -127,6 +128,19 @@ class Planner:
             if channel.name in taking_part(ledger):
                 outbound = channel.decorate(outbound)
         return outbound
+
+    def _is_trusted(self, notification: Notification) -> bool:
+        return notification.metadata.namespace in self._settings.origins.trusted_namespaces
+
+    def _created(self, notification: Notification, ledger: Ledger) -> datetime:
+        """Return when a Notification was created, to the fraction of a second if that is known."""
+        created = notification.metadata.creation_timestamp or ledger.start_time
+        if created is None:
+            return datetime.now(UTC)
+        requested = notification.requested if self._is_trusted(notification) else None
+        if requested is None or abs(requested - created) > CLOCK_TOLERANCE:
+            return created
+        return requested
 
     def _plan_rows(self, plan: _Plan) -> Obstacle | None:
         """Resolve, select and merge; return the verdict if the Notification ends here."""
