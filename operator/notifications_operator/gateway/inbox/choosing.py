@@ -183,7 +183,7 @@ async def _relevant(
 ) -> dict[str, dict[Key, bool]]:
     setting = user_setting.c
     keys = [key for channel in channels for key in relevant_keys(channel, origin, topic)]
-    statement = select(setting).where(
+    statement = select(user_setting).where(
         and_(setting.recipient >= users[0], setting.recipient <= users[-1]),
         tuple_(setting.channel, setting.origin, setting.topic).in_(keys),
     )

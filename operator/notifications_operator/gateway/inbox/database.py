@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..errors import ServiceUnavailableError
-from .engines import FileLock, make_engine, sqlite_path
+from .engines import FileLock, make_engine
 from .failures import is_away, is_conflict, is_lost_connection
 from .schema import migrate
 from .settings import DatabaseSettings
@@ -52,7 +52,7 @@ class Database:
             else self._engine.execution_options(isolation_level="AUTOCOMMIT")
         )
         # SQLite has one writer at a time: waiting here holds no connection and keeps the order.
-        self._writer = asyncio.Lock() if sqlite_path(settings) else None
+        self._writer = asyncio.Lock() if self.dialect == "sqlite" else None
         self._lock: FileLock | None = None
         self._ready = asyncio.Event()
 
@@ -128,10 +128,10 @@ class Database:
             return
         engine = make_engine(self._settings, background=True)
         try:
-            async with _refusing_when_away():
-                connection = await engine.execution_options(isolation_level="AUTOCOMMIT").connect()
-            async with connection:
+            async with contextlib.AsyncExitStack() as stack:
                 async with _refusing_when_away():
+                    connecting = engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+                    connection = await stack.enter_async_context(connecting)
                     lock = select(func.pg_try_advisory_lock(key))
                     granted = (await connection.execute(lock)).scalar_one()
                 # It is not pooled: the lock ends with it.
@@ -145,9 +145,7 @@ class Database:
         begin: Callable[[], contextlib.AbstractAsyncContextManager[AsyncConnection]],
     ) -> T:
         if not self.ready:
-            raise ServiceUnavailableError(
-                "The database is not there yet", retry_after=RETRY_AFTER
-            )
+            raise ServiceUnavailableError("The database is not there yet", retry_after=RETRY_AFTER)
         attempt = 0
         while True:
             attempt += 1
@@ -175,7 +173,7 @@ class Database:
             yield connection
 
     async def _migrate(self) -> None:
-        path = sqlite_path(self._settings)
+        path = self._settings.sqlite_path
         if path is not None and self._lock is None:
             self._lock = FileLock(path)
         engine = make_engine(self._settings, background=True)

@@ -68,9 +68,7 @@ def _identified(row: Row) -> tuple[UUID, Row]:
         icon=_optional(payload.icon) or None,
         metadata=_clean_json(payload.metadata),
     )
-    row = replace(
-        row, user=clean_text(row.user), origin=clean_text(row.origin), payload=cleaned
-    )
+    row = replace(row, user=clean_text(row.user), origin=clean_text(row.origin), payload=cleaned)
     return row_id(origin=row.origin, scope=cleaned.scope, uid=row.uid, user=row.user), row
 
 
@@ -92,7 +90,8 @@ def _rounds(ids: Sequence[UUID]) -> Iterator[list[int]]:
     left = list(range(len(ids)))
     while left:
         seen: set[UUID] = set()
-        round_, later = [], []
+        round_: list[int] = []
+        later: list[int] = []
         for index in left:
             (later if ids[index] in seen else round_).append(index)
             seen.add(ids[index])

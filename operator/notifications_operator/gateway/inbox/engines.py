@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import Any, Self
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 from sqlalchemy import URL, Connection, NullPool, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from .settings import SQLITE_SCHEME, DatabaseSettings
+from .settings import DatabaseSettings
 
 
 class DatabaseInUse(Exception):
@@ -55,15 +55,9 @@ class FileLock:
         self.release()
 
 
-def sqlite_path(settings: DatabaseSettings) -> Path | None:
-    """Return the file of an SQLite database, or ``None`` for PostgreSQL."""
-    url = settings.url.get_secret_value()
-    return Path(url.removeprefix(SQLITE_SCHEME)) if url.startswith(SQLITE_SCHEME) else None
-
-
 def make_engine(settings: DatabaseSettings, *, background: bool = False) -> AsyncEngine:
     """Make an engine for requests, or for background work, whose statements may take long."""
-    path = sqlite_path(settings)
+    path = settings.sqlite_path
     if path is not None:
         return _make_sqlite_engine(path, settings)
     pool: dict[str, Any] = {
@@ -119,7 +113,7 @@ def _make_sqlite_engine(path: Path, settings: DatabaseSettings) -> AsyncEngine:
     )
 
     @event.listens_for(engine.sync_engine, "connect")
-    def _prepare(connection: Any, record: object) -> None:
+    def _prepare(connection: Any, _: object) -> None:
         # The driver's own BEGIN comes too late, before the first write only.
         connection.isolation_level = None
         cursor = connection.cursor()

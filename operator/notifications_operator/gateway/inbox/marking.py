@@ -43,9 +43,7 @@ async def mark_read(
 
 async def mark_unread(connection: AsyncConnection, user: str, ids: Sequence[UUID]) -> list[UUID]:
     """Mark read ones of some notifications as unread; returns which."""
-    mine = await _mark_own(
-        connection, user, ids, {"read": None}, notification.c.read.is_not(None)
-    )
+    mine = await _mark_own(connection, user, ids, {"read": None}, notification.c.read.is_not(None))
     says_now = (
         select(notification.c.identity)
         .where(notification.c.id == broadcast_status.c.notification_id)
@@ -80,7 +78,9 @@ async def mark_saved(
             .values(saved=None)
         )
         return
-    chosen = select(notification.c.id, literal(user), literal(moment, broadcast_status.c.saved.type))
+    chosen = select(
+        notification.c.id, literal(user), literal(moment, broadcast_status.c.saved.type)
+    )
     statement = upsert(connection.dialect.name, broadcast_status).from_select(
         ["notification_id", "recipient", "saved"], chosen.where(_is_broadcast(ids))
     )

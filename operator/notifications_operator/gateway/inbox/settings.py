@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from ...api.durations import Duration
 from .matrix import SettingsMatrix
@@ -46,15 +47,25 @@ class DatabaseSettings(BaseModel):
     retry_interval: Positive = 5
     """Most seconds between attempts while the database is away at start."""
 
-    @field_validator("url")
-    @classmethod
-    def _scheme_is_known(cls, url: SecretStr) -> SecretStr:
-        text = url.get_secret_value()
-        if text.startswith(POSTGRESQL_SCHEMES) or text.removeprefix(SQLITE_SCHEME) not in ("", text):
-            return url
-        raise ValueError(
-            "must be sqlite:////path/to/file or postgresql://user:password@host:port/database"
-        )
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file of an SQLite database, or ``None`` for PostgreSQL.
+
+        Raises
+        ------
+        ValueError
+            If the URL is neither's. Not a validator's: its error would show the password.
+        """
+        url = self.url.get_secret_value()
+        if url.startswith(POSTGRESQL_SCHEMES):
+            return None
+        path = url.removeprefix(SQLITE_SCHEME)
+        if path in ("", url):
+            raise ValueError(
+                "database.url must be sqlite:////path/to/file or "
+                "postgresql://user:password@host:port/database"
+            )
+        return Path(path)
 
 
 def _read_false(value: Any) -> Any:

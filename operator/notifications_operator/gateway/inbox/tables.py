@@ -81,9 +81,7 @@ Index(
     postgresql_where=notification.c.saved.is_not(None),
     sqlite_where=notification.c.saved.is_not(None),
 )
-Index(
-    "notification_topic", notification.c.recipient, notification.c.topic, notification.c.origin
-)
+Index("notification_topic", notification.c.recipient, notification.c.topic, notification.c.origin)
 Index("notification_changed", notification.c.changed)
 
 broadcast_status = Table(
