@@ -25,7 +25,7 @@ from notifications_operator.processors.preferences import (
     PreferencesUnavailable,
     Question,
 )
-from tests.support.gateway import TOKEN, GatewayPeer, gateway_peer, refuse, reply
+from tests.support.gateway_peer import TOKEN, GatewayPeer, gateway_peer, refuse, reply
 
 ADA, BOB, EVE = (f"user:default/{name}" for name in ("ada", "bob", "eve"))
 BUILDS = Question(origin="namespace:ci", topic="builds", channels=("Email", "Web"))

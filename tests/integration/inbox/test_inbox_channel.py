@@ -32,7 +32,7 @@ from notifications_operator.processors.errors import (
 )
 from notifications_operator.processors.inbox import InboxProcessor
 from notifications_operator.processors.inbox.client import ANSWER_LIMIT, GatewayClient
-from tests.support.gateway import (
+from tests.support.gateway_peer import (
     TOKEN,
     Answer,
     GatewayPeer,

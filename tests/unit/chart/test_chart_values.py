@@ -25,7 +25,8 @@ def render(helm: Helm, given: Document | None = None, *arguments: str) -> list[D
 
 
 def container(rendered: list[Document]) -> Document:
-    found: Document = find(rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    deployment = find(rendered, "Deployment", "notifications")
+    found: Document = deployment["spec"]["template"]["spec"]["containers"][0]
     return found
 
 
