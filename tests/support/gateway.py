@@ -187,9 +187,10 @@ async def running_gateway(
         ports.cancel()
         running.result()
     port, internal_port = ports.result()
+    base = "http://127.0.0.1"
     async with (
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{internal_port}", trust_env=False) as other,
+        httpx.AsyncClient(base_url=f"{base}:{port}", trust_env=False, timeout=60) as client,
+        httpx.AsyncClient(base_url=f"{base}:{internal_port}", trust_env=False, timeout=60) as other,
     ):
         try:
             yield RunningGateway(

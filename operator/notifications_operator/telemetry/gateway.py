@@ -37,7 +37,7 @@ REQUEST_SECONDS = Histogram(
 )
 SENT = Counter(
     "notifications_gateway_sent",
-    "Requests to send that were answered with yes: the Notification was created, or there already.",
+    "Requests to send that were stored: the Notification was created, or found by its name.",
     ["result"],
     registry=REGISTRY,
 )
@@ -59,7 +59,7 @@ CHECK = Gauge(
     registry=REGISTRY,
 )
 
-for _result in ("created", "repeated"):
+for _result in ("created", "found"):
     SENT.labels(_result)
 for _collector in (metrics.BUILD_INFO, metrics.REQUESTS):
     REGISTRY.register(_collector)

@@ -109,7 +109,17 @@ class Sender:
             stored = await self._stored_before(body)
             if stored is None:
                 raise
-        metrics.SENT.labels("repeated" if stored.repeated else "created").inc()
+        result = "found" if stored.repeated else "created"
+        metrics.SENT.labels(result).inc()
+        logger.info(
+            "%s a Notification",
+            result,
+            extra={
+                "notification": f"{stored.namespace}/{stored.name}",
+                "uid": stored.uid,
+                "origin": caller.subject,
+            },
+        )
         return stored
 
     async def _stored_before(self, body: Mapping[str, Any]) -> Stored | None:

@@ -162,7 +162,8 @@ async def test_without_portals_there_is_no_cors(gateway: RunningGateway) -> None
 async def test_probes_and_metrics(gateway: RunningGateway) -> None:
     assert (await gateway.internal.get("/healthz")).text == "ok\n"
     ready = await gateway.internal.get("/readyz")
-    assert (ready.status_code, ready.text) == (200, "[+]callers ok\n[+]listener ok\n")
+    assert ready.status_code == 200
+    assert {"[+]callers ok", "[+]listener ok"} <= set(ready.text.splitlines())
     await gateway.post()
     await gateway.client.get("/nowhere")
     metrics = await gateway.internal.get("/metrics")
@@ -220,7 +221,7 @@ async def test_stopping_lets_requests_finish(tmp_path: Path) -> None:
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-                except ConnectionRefusedError:
+                except ConnectionError:  # Refused, or reset while it waited to be accepted.
                     break
                 writer.close()
                 await writer.wait_closed()
