@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from .conditions import Condition, ConditionType, find_condition
 from .fields import UNCOERCED, WORD_PATTERN, Boolean, Cut, Line, Message, ProcessorName, Word
-from .resource import GROUP, KubernetesModel, Resource, Time
+from .resource import GROUP, KubernetesModel, ObjectMeta, Resource, Time
 
 REDELIVER_ANNOTATION = f"{GROUP}/redeliver"
 """A new value sends again to the failed and unknown; ``all:<value>`` sends to everyone."""
@@ -21,6 +21,9 @@ REQUESTED_ANNOTATION = f"{GROUP}/requested"
 ``creationTimestamp`` has whole seconds, in which the gateway makes many. It is believed where
 ``spec.origin`` is, and close to ``creationTimestamp`` alone.
 """
+
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""How far the clocks of the API server and of who made a Notification may be apart."""
 
 REDELIVER_LIMIT = 1024
 """Characters of the annotation that count; more would not fit into ``status.lastRedeliver``."""
@@ -253,6 +256,21 @@ class NotificationStatus(KubernetesModel):
     conditions: list[Condition] = Field(default_factory=list)
 
 
+def requested_moment(metadata: ObjectMeta) -> datetime | None:
+    """Return the moment that the requested annotation says, close to the creation it is about.
+
+    Who says it must be trusted; their clock and the API server's may differ a little.
+    """
+    try:
+        moment = datetime.fromisoformat(metadata.annotations[REQUESTED_ANNOTATION])
+    except (KeyError, ValueError):
+        return None
+    created = metadata.creation_timestamp
+    if created is None or moment.tzinfo is None:
+        return None
+    return moment if abs(moment - created) <= CLOCK_TOLERANCE else None
+
+
 class Notification(Resource):
     """Something that people should know."""
 
@@ -263,15 +281,6 @@ class Notification(Resource):
     def redeliver(self) -> str | None:
         """The value of the redeliver annotation, if there is one, as far as it is recorded."""
         return self.metadata.annotations.get(REDELIVER_ANNOTATION, "")[:REDELIVER_LIMIT] or None
-
-    @property
-    def requested(self) -> datetime | None:
-        """The moment that the requested annotation says, if it says one."""
-        try:
-            moment = datetime.fromisoformat(self.metadata.annotations[REQUESTED_ANNOTATION])
-        except (KeyError, ValueError):
-            return None
-        return moment if moment.tzinfo is not None else None
 
     @property
     def finished(self) -> bool:

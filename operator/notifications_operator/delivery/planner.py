@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
-from ..api.notification import DeliveryState, Notification, Severity
+from ..api.notification import DeliveryState, Notification, Severity, requested_moment
 from ..api.processor import ProcessorReason
 from ..api.reasons import Reason
 from ..catalog import Directory, Entity, EntityRef, Resolution
@@ -39,9 +39,6 @@ from .rows import RowKey, end
 from .snapshot import Wanted, late_processors, merge
 from .summary import Obstacle
 from .supervisor import Supervisor
-
-CLOCK_TOLERANCE = timedelta(minutes=1)
-"""How far the clocks of the API server and of who made a Notification may be apart."""
 
 METADATA_LIMIT = 64 * 1024
 """Most bytes of ``payload.metadata``, as JSON."""
@@ -134,13 +131,9 @@ class Planner:
 
     def _created(self, notification: Notification, ledger: Ledger) -> datetime:
         """Return when a Notification was created, to the fraction of a second if that is known."""
-        created = notification.metadata.creation_timestamp or ledger.start_time
-        if created is None:
-            return datetime.now(UTC)
-        requested = notification.requested if self._is_trusted(notification) else None
-        if requested is None or abs(requested - created) > CLOCK_TOLERANCE:
-            return created
-        return requested
+        metadata = notification.metadata
+        requested = requested_moment(metadata) if self._is_trusted(notification) else None
+        return requested or metadata.creation_timestamp or ledger.start_time or datetime.now(UTC)
 
     def _plan_rows(self, plan: _Plan) -> Obstacle | None:
         """Resolve, select and merge; return the verdict if the Notification ends here."""
