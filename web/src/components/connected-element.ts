@@ -96,9 +96,20 @@ export abstract class ConnectedElement extends LitElement {
     this.dispatchEvent(new CustomEvent(CHANGED, { bubbles: true, composed: true }));
   }
 
+  /** Begin anew, after an error. */
+  protected restart(): void {
+    this.#connect();
+    this.announceChange();
+  }
+
   /** Say that nobody is signed in, if that is what went wrong. */
   protected announceError(error: unknown): void {
     if (isUnauthenticated(error)) {
+      if (this.getToken === undefined) {
+        // A session that ended does not come back by itself; a portal's token may.
+        this.live?.stop();
+        this.live = null;
+      }
       this.dispatchEvent(new CustomEvent(UNAUTHENTICATED, { bubbles: true, composed: true }));
     }
   }
@@ -129,7 +140,12 @@ export abstract class ConnectedElement extends LitElement {
   }
 
   readonly #changedElsewhere = (event: Event): void => {
-    if (this.isLive && event.composedPath()[0] !== this) {
+    if (!this.isLive || event.composedPath()[0] === this) {
+      return;
+    }
+    if (this.live === null) {
+      this.#connect();
+    } else {
       this.refresh();
     }
   };

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import {
   ADA,
+  connected,
   expectHeading,
   expectTitles,
   numbered,
@@ -388,6 +389,25 @@ describe("errors", () => {
     const url = new URL(href!);
     expect(url.pathname).toBe("/auth/login");
     expect(url.searchParams.get("return_to")).toBe("/?view=saved");
+  });
+
+  test("nobody signed in: no signals are tried again and again; signed in elsewhere, all is live", async () => {
+    world.server.sessions.clear();
+    post(world, titled("a"));
+    const page = await world.open();
+    await page.getByText("You are not signed in.").waitFor();
+    await expect.poll(() => world.server.requestsTo("GET", "/status").length).toBeGreaterThan(1);
+    const { tried } = world.server.signals;
+    await page.waitForTimeout(4000);
+    expect(world.server.signals.tried).toBe(tried);
+    world.server.sessions.set("ada", ADA);
+    await page.getByRole("button", { name: "Try again" }).click();
+    await expectTitles(page, ["a"]);
+    await page.getByRole("link", { name: "Notifications 1 unread" }).waitFor();
+    await connected(world);
+    world.server.post(ADA, { payload: { title: "b" } });
+    await expectTitles(page, ["b", "a"]);
+    await page.getByRole("link", { name: "Notifications 2 unread" }).waitFor();
   });
 
   test("signing out", async () => {

@@ -7,7 +7,7 @@ import type { InboxNotification, Update } from "../../api/types";
 import type { IconPaths } from "../../model/icons";
 import { Inbox } from "../../model/inbox";
 import { pageCount } from "../../model/paging";
-import { Throttle } from "../../model/throttle";
+import { Coalesced, Throttle } from "../../model/throttle";
 import { INITIAL, isFiltered, readView, writeView, type ViewState } from "../../model/view";
 import { jsonAttribute, switchAttribute } from "../attributes";
 import { ConnectedElement } from "../connected-element";
@@ -59,6 +59,7 @@ export class NotificationsPage extends ConnectedElement {
   #focused: { index: number; action: string } | null = null;
   /** The linked notification to which the user was not taken yet. */
   #toReveal: string | null = null;
+  readonly #refreshing = new Coalesced(() => this.#load(this.state));
   readonly #search = new Throttle(() => this.#searchNow(), SEARCH_INTERVAL, false);
 
   constructor() {
@@ -101,7 +102,7 @@ export class NotificationsPage extends ConnectedElement {
   }
 
   protected override refresh(): void {
-    void this.#load(this.state);
+    void this.#refreshing.call();
   }
 
   readonly #readUrl = (): void => {
@@ -290,7 +291,7 @@ export class NotificationsPage extends ConnectedElement {
                   ? html`You are not signed in. <slot name="unauthenticated"></slot>`
                   : `The notifications could not be loaded: ${describe(error)}`
               }
-              <button @click=${() => this.refresh()}>Try again</button>
+              <button @click=${() => this.restart()}>Try again</button>
             </p>`
       }
       ${
