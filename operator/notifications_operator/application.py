@@ -24,8 +24,11 @@ from .kube.client import KubernetesClient
 from .kube.events import EventRecorder
 from .kube.lease import LeaseElector
 from .kube.transport import Transport
+from .processors.base import GatewayAddress
+from .processors.inbox.client import GatewayClient
+from .processors.inbox.preferences import GatewayPreferences
 from .processors.registry import ProcessorRegistry
-from .settings import Settings
+from .settings import GatewaySettings, Settings
 from .telemetry import metrics
 from .telemetry.server import TelemetryServer
 
@@ -33,6 +36,12 @@ logger = logging.getLogger(__name__)
 
 WATCH_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds before watches that ended are started anew, the first time, the second and so on."""
+
+PREFERENCES_SECONDS = 10.0
+"""Seconds that one question about users' settings may take; a Notification waits for it."""
+
+PREFERENCES_CONNECTIONS = 4
+"""Questions about users' settings that are asked at a time."""
 
 REACH_SECONDS = 2.0
 """Seconds between tries to reach the API server at start."""
@@ -49,6 +58,7 @@ class Application:
         self._reached = False
         self._elector = _elector(settings, client, identity=identity, changed=self._lead)
         recorder = EventRecorder(client, instance=settings.pod_name)
+        self._preferences = _preferences(settings.gateway)
         self._engine = Engine(
             settings=settings,
             cluster=client,
@@ -56,6 +66,7 @@ class Application:
             registry=ProcessorRegistry.installed(),
             holder=identity,
             leadership=self._elector,
+            preferences=self._preferences,
         )
         self._catalog = CatalogFeed(
             client,
@@ -113,6 +124,8 @@ class Application:
         finally:
             await self._server.close()
             await self._client.close()
+            if self._preferences is not None:
+                await self._preferences.close()
 
     async def _work(self) -> None:
         """Start in order: the API server, the processors, the watches, then all the rest.
@@ -230,6 +243,17 @@ def _elector(
         retry_period=election.retry_period,
         changed=changed,
     )
+
+
+def _preferences(settings: GatewaySettings) -> GatewayPreferences | None:
+    """Return who knows users' settings: the gateway, if there is one."""
+    address = GatewayAddress.of(settings)
+    if address is None:
+        return None
+    client = GatewayClient(
+        address, connections=PREFERENCES_CONNECTIONS, timeout=PREFERENCES_SECONDS
+    )
+    return GatewayPreferences(client)
 
 
 async def run(settings: Settings) -> None:

@@ -108,6 +108,19 @@ class LeaseSettings(BaseModel):
         return self
 
 
+class GatewaySettings(BaseModel):
+    """The gateway, as far as the operator talks to it: it keeps the inbox and users' settings."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+/?$")] | None = None
+    """Address of its internal port, such as ``http://gateway-internal:8080``; unset: there is none.
+
+    With it, users' settings are asked for before a Notification is planned.
+    """
+
+    token_file: Annotated[str, Field(min_length=1)] = "/var/run/secrets/notifications-gateway/token"  # noqa: S105 - a path, no secret
+    """File with the ServiceAccount token that the gateway asks for; read anew for each request."""
+
+
 class ServerSettings(BaseModel):
     """Where probes and metrics are served."""
 
@@ -148,4 +161,5 @@ class Settings(BaseSettings):
     delivery: DeliverySettings = Field(default_factory=DeliverySettings)
     watch: WatchSettings = Field(default_factory=WatchSettings)
     leader_election: LeaseSettings = Field(default_factory=LeaseSettings)
+    gateway: GatewaySettings = Field(default_factory=GatewaySettings)
     server: ServerSettings = Field(default_factory=ServerSettings)

@@ -39,6 +39,7 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.limits.recipients_per_hour is None
     assert settings.origins.trusted_namespaces == []
     assert settings.sendmail_paths == ["/usr/sbin/sendmail"]
+    assert settings.gateway.url is None
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,8 @@ def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DELIVERY__SHUTDOWN_GRACE", "55", "delivery.shutdown_grace", 55),
         ("SERVER__PORT", "0", "server.port", 0),
         ("POD_UID", "uid-a", "pod_uid", "uid-a"),
+        ("GATEWAY__URL", "http://gateway:8080", "gateway.url", "http://gateway:8080"),
+        ("GATEWAY__TOKEN_FILE", "/token", "gateway.token_file", "/token"),
         ("LEADER_ELECTION__LEASE_NAME", "mail", "leader_election.lease_name", "mail"),
         ("LEADER_ELECTION__LEASE_DURATION", "60", "leader_election.lease_duration", 60),
         ("LEADER_ELECTION__RENEW_INTERVAL", "0.5", "leader_election.renew_interval", 0.5),
@@ -98,6 +101,9 @@ def test_limits_have_overrides_by_namespace(monkeypatch: pytest.MonkeyPatch) -> 
         ("SERVER__PORT", "70000", "server.port"),
         ("LEADER_ELECTION__LEASE_DURATION", "1.5", "leader_election.lease_duration"),
         ("LEADER_ELECTION__RENEW_INTERVAL", "0", "leader_election.renew_interval"),
+        ("GATEWAY__URL", "gateway:8080", "gateway.url"),
+        ("GATEWAY__URL", "http://gateway:8080/base", "gateway.url"),
+        ("GATEWAY__URL", "http://user:pass@gateway", "gateway.url"),
         ("LEADER_ELECTION__LEASE_DURATION", "7", "leader_election"),
         ("LEADER_ELECTION__RETRY_PERIOD", "10", "leader_election"),
     ],

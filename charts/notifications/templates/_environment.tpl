@@ -44,7 +44,14 @@ a template prints 1000000 as 1e+06.
   value: {{ get (get $.Values $group) . | toJson | quote }}
 {{- end }}
 {{- end }}
-{{- with .Values.origins.trustedNamespaces }}
+{{- $trusted := .Values.origins.trustedNamespaces }}
+{{- if .Values.gateway.enabled }}
+# The gateway says there who posted.
+{{- $trusted = concat $trusted (list (include "notifications.gateway.inboxNamespace" .)) .Values.gateway.namespaces | uniq }}
+- name: NOTIFICATIONS_GATEWAY__URL
+  value: {{ include "notifications.gateway.internalURL" . }}
+{{- end }}
+{{- with $trusted }}
 - name: NOTIFICATIONS_ORIGINS__TRUSTED_NAMESPACES
   value: {{ toJson . | quote }}
 {{- end }}

@@ -30,6 +30,25 @@ messages shows a credential.
 {{- $problems = append $problems (printf "leaderElection.renewInterval (%v) and leaderElection.retryPeriod (%v) must together be less than leaderElection.leaseDuration (%v), so that one renewal may fail." .renewInterval .retryPeriod .leaseDuration) }}
 {{- end }}
 {{- end }}
+{{- with .Values.gateway }}
+{{- if .enabled }}
+{{- if and (gt (int .replicaCount) 1) (include "notifications.gateway.embedded" $) }}
+{{- $problems = append $problems "gateway.replicaCount is more than 1 and gateway.database.existingSecret is empty: SQLite serves one process; more need PostgreSQL." }}
+{{- end }}
+{{- if and .tokens.existingSecret .tokens.externalAccess }}
+{{- $problems = append $problems "gateway.tokens.existingSecret and gateway.tokens.externalAccess exclude each other: the Secret holds all callers." }}
+{{- end }}
+{{- if and (.oidc).login (not .publicUrl) }}
+{{- $problems = append $problems "gateway.publicUrl is missing: gateway.oidc.login sends browsers back there." }}
+{{- end }}
+{{- if and .ingress.enabled (not .ingress.hosts) }}
+{{- $problems = append $problems "gateway.ingress.hosts is empty: the Ingress needs the host under which the gateway is reached." }}
+{{- end }}
+{{- if and .httpRoute.enabled (not .httpRoute.parentRefs) }}
+{{- $problems = append $problems "gateway.httpRoute.parentRefs is empty: the HTTPRoute needs a Gateway." }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- $entities := include "notifications.catalogEntities" . | len }}
 {{- if gt $entities 1000000 }}
 {{- $problems = append $problems (printf "catalog.entities take %d bytes and a ConfigMap holds 1 MiB: put them into several ConfigMaps labelled notifications.orchestrator.io/catalog=true instead." $entities) }}

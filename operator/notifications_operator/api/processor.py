@@ -15,7 +15,7 @@ from .email import EmailConfig, ProcessorFilter, SMTPTransport
 from .fields import PRINTABLE_PATTERN, UNCOERCED, Boolean, ObjectName, Word
 from .resource import KubernetesModel, Resource, Time
 
-BUILT_IN_TYPES = ("email",)
+BUILT_IN_TYPES = ("email", "inbox")
 """Types this release ships; any other is a plugin's and written ``<domain>/<name>``."""
 
 TYPE_PATTERN = (

@@ -155,7 +155,12 @@ class Attempts:
             part = [row for row in claimed if row.processor == name]
             self.slots.used(name, len(part))
             self.sends.launch(
-                name, part, outbound, directory, may_send=lambda: self._epoch() == epoch
+                name,
+                part,
+                outbound,
+                directory,
+                may_send=lambda: self._epoch() == epoch,
+                epoch=epoch,
             )
 
     def is_ours(self, row: Row) -> bool:

@@ -20,10 +20,14 @@ class Breaker:
 
     failures: int = 0
 
-    def trip(self, reason: Reason) -> float:
-        """Count a failure and return the seconds to wait before the next trial."""
+    def trip(self, reason: Reason, *, at_least: float = 0.0) -> float:
+        """Count a failure and return the seconds to wait before the next trial.
+
+        ``at_least`` is what the other side asked for; it cannot ask for more than the longest
+        pause.
+        """
         shortest, longest = _DELAYS.get(reason, _DEFAULT_DELAY)
-        delay = min(shortest * 2.0 ** min(self.failures, 32), longest)
+        delay = min(max(shortest * 2.0 ** min(self.failures, 32), at_least), longest)
         self.failures += 1
         return delay
 

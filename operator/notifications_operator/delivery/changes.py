@@ -58,6 +58,11 @@ def postpone(ledger: Ledger, change: Change) -> None:
         ledger.recipients_digest = None
 
 
+def is_postponed(ledger: Ledger) -> bool:
+    """Return whether an edit of the payload waits to be planned: what is unsent is outdated."""
+    return ledger.planned and ledger.payload_digest is None
+
+
 def note_redeliver(notification: Notification, ledger: Ledger, now: datetime) -> None:
     """Open rows again for a new value of the redeliver annotation.
 

@@ -142,7 +142,23 @@ class Channel:
         """What to do with failures and doubts."""
         if self.spec is None:
             return DEFAULT_POLICY
-        return Policy(retry=self.spec.retry, on_ambiguous=self.spec.on_ambiguous)
+        return Policy(
+            retry=self.spec.retry,
+            on_ambiguous=self.spec.on_ambiguous,
+            idempotent=self._registry.is_idempotent(self.spec.type),
+        )
+
+    @property
+    def reaches_strangers(self) -> bool:
+        """Whether it can send to users that the catalog does not know."""
+        return self.spec is not None and self._registry.reaches_strangers(self.spec.type)
+
+    @property
+    def id(self) -> str:
+        """Id under which users' settings know the processor; empty if they do not."""
+        if self.spec is None:
+            return ""
+        return self.spec.channel or self._registry.channel(self.spec.type)
 
     def excludes(self, payload: Payload) -> str | None:
         """Return why the filters leave a notification out, or ``None`` if they do not."""
@@ -178,10 +194,12 @@ class Channel:
         directory: Directory,
         *,
         may_send: Callable[[], bool],
+        epoch: int,
     ) -> Sequence[Outcome]:
         """Send within the lane's limits; one outcome for each recipient, always.
 
-        ``may_send`` says whether the claims that this is about still allow it.
+        ``may_send`` says whether the claims that this is about, made under ``epoch``, still allow
+        it.
         """
         async with self.lane.sending() as throttled:
             metrics.THROTTLED.labels(self.name).inc(throttled)
@@ -192,7 +210,7 @@ class Channel:
                 return [self._not_sent()] * len(recipients)
             self._sending[processor] += 1
             try:
-                context = SendContext(directory=directory, may_send=may_send)
+                context = SendContext(directory=directory, may_send=may_send, epoch=epoch)
                 with metrics.SEND_SECONDS.labels(self.name).time():
                     outcomes = await guarded.send(processor, notification, recipients, context)
             finally:
@@ -270,7 +288,7 @@ class Channel:
         self._processor, self._made_from = made, (spec, version)
         self._secrets_of[made] = self._secrets
         self.secret_version = version or None
-        self.lane.configure(made.limits)
+        self.lane.configure(made.limits, window=_sure_window(made))
         self._verified, self._tripped, self._next_trial = False, None, 0.0
         self._refused_sends = False
         self._breaker.reset()
@@ -322,7 +340,7 @@ class Channel:
 
     def _trip(self, error: DeliveryError) -> None:
         self._verified, self._tripped = False, error
-        pause = self._breaker.trip(error.reason)
+        pause = self._breaker.trip(error.reason, at_least=error.retry_after or 0.0)
         self._next_trial = time.monotonic() + pause
         metrics.TRIPS.labels(self.name, error.reason).inc()
         logger.warning(
@@ -415,6 +433,11 @@ class Channel:
         """Hide the Secrets read last, and those that sends under way may still speak of."""
         in_use = [value for values in self._secrets_of.values() for value in values]
         remember_secrets(f"{self.name} {self.metadata.uid}", [*self._secrets, *in_use])
+
+
+def _sure_window(processor: Processor) -> int | None:
+    """Return how many deliveries of a processor may be claimed if none can come to be in doubt."""
+    return processor.limits.concurrency * processor.max_batch if processor.idempotent else None
 
 
 def _processor_reason(reason: Reason) -> ProcessorReason:

@@ -10,6 +10,7 @@ from ..api.processor import ProcessorReason
 from ..api.reasons import Reason
 from ..settings import Settings
 from .ledger import ROW_LIMIT, UNSENT, Ledger, taking_part
+from .optouts import PREFERENCES_UNAVAILABLE
 from .recipients import unknown_message
 from .rows import Row, blame, end, is_unknown, open_row
 from .snapshot import settle_edits
@@ -18,6 +19,9 @@ from .supervisor import Supervisor
 
 LONGEST_WAIT = timedelta(hours=24)
 """For how long a Notification waits for a first processor or a first user in the catalog."""
+
+PREFERENCES_RETRY = timedelta(seconds=5)
+"""How long a Notification waits before it is asked again what users want."""
 
 _BLAME = {
     ProcessorReason.INVALID_CONFIG: Reason.INVALID_CONFIG,
@@ -81,9 +85,13 @@ class Deadlines:
             ledger.put(blame(row, reason, channel.readiness.message))
 
     def _settle_unknown(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
-        """Go on waiting for unknown refs, or fail them when their time is over."""
+        """Go on waiting for unknown refs, or fail them when their time is over.
+
+        Processors that reach users whom the catalog does not know wait for nobody.
+        """
         given_up = {row.recipient for row in ledger.rows.values() if is_unknown(row)}
-        waited_for = [ref for ref in ledger.unresolved if ref not in given_up]
+        served = _served(ledger)
+        waited_for = [ref for ref in ledger.unresolved if ref not in given_up | served]
         if not waited_for or not ledger.planned:
             return
         message = unknown_message(waited_for)
@@ -91,7 +99,10 @@ class Deadlines:
             ledger.waiting = Obstacle(reason=Reason.UNKNOWN_ENTITIES, message=message)
             return
         room = ROW_LIMIT - len(ledger.rows)
-        for name, ref in islice(product(taking_part(ledger), waited_for), max(room, 0)):
+        missing = (
+            key for key in product(taking_part(ledger), waited_for) if key not in ledger.rows
+        )
+        for name, ref in islice(missing, max(room, 0)):
             row = open_row(name, ref, skip=None, revision=ledger.revision, now=now)
             text = f"the catalog does not know {ref}"
             ledger.put(end(row, DeliveryState.FAILED, Reason.UNKNOWN_ENTITIES, text))
@@ -128,6 +139,8 @@ class Deadlines:
     def next_deadline(self, notification: Notification, ledger: Ledger) -> datetime | None:
         """Return when planning again could matter though nothing was seen to change."""
         deadlines = [notification.spec.expires_at]
+        if ledger.waiting is not None and ledger.waiting.reason == PREFERENCES_UNAVAILABLE:
+            deadlines.append(datetime.now(UTC) + PREFERENCES_RETRY)
         if ledger.unresolved:
             deadlines.append(self._grace_end(ledger))
         if not ledger.planned and ledger.start_time is not None:
@@ -138,3 +151,11 @@ class Deadlines:
                 now = datetime.now(UTC)
                 deadlines.append(now + self._may_come_for(row, now))
         return min((item for item in deadlines if item is not None), default=None)
+
+
+def _served(ledger: Ledger) -> set[str]:
+    """Return the unknown refs that every processor has an entry for."""
+    names = taking_part(ledger)
+    if not names:
+        return set()
+    return {ref for ref in ledger.unresolved if all((name, ref) in ledger.rows for name in names)}

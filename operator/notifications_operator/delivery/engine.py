@@ -17,7 +17,8 @@ from ..api.reasons import Reason
 from ..api.references import NOTIFICATIONS, ObjectRef
 from ..api.resource import ObjectMeta
 from ..catalog import Directory
-from ..processors.base import Environment
+from ..processors.base import Environment, GatewayAddress
+from ..processors.preferences import PreferenceSource
 from ..processors.registry import ProcessorRegistry
 from ..settings import Settings
 from ..telemetry import metrics
@@ -50,6 +51,7 @@ class Engine:
         registry: ProcessorRegistry,
         holder: str,
         leadership: Leadership,
+        preferences: PreferenceSource | None = None,
     ) -> None:
         self._settings = settings
         self._cluster = cluster
@@ -73,12 +75,18 @@ class Engine:
                 app_base_url=settings.app_base_url,
                 cluster_name=settings.cluster_name,
                 sendmail_paths=tuple(settings.sendmail_paths),
+                gateway=GatewayAddress.of(settings.gateway),
             ),
             verify_interval=settings.delivery.verify_interval,
             epoch=lambda: leadership.epoch,
         )
         self.supervisor.subscribe(self._poke_all)
-        planner = Planner(settings=settings, supervisor=self.supervisor, limits=self._limits)
+        planner = Planner(
+            settings=settings,
+            supervisor=self.supervisor,
+            limits=self._limits,
+            asks_preferences=preferences is not None,
+        )
         self._services = Services(
             cluster=cluster,
             recorder=recorder,
@@ -90,6 +98,7 @@ class Engine:
             directory=lambda: self._directory,
             accepting=lambda: self._definitions_fit and not self._draining,
             draining=lambda: self._draining,
+            preferences=preferences,
         )
 
     def offer(self, body: dict[str, Any]) -> None:

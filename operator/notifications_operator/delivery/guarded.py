@@ -143,7 +143,8 @@ def _in_doubt(
     processor: Processor, error: BaseException, recipients: Sequence[str]
 ) -> Sequence[Outcome]:
     logger.error("processor failed to send", exc_info=error, extra={"processor": processor.name})
-    outcome = DeliveryError(Reason.AMBIGUOUS, _describe(error), scope=Scope.MESSAGE, retryable=True)
+    reason = Reason.UNKNOWN if processor.idempotent else Reason.AMBIGUOUS
+    outcome = DeliveryError(reason, _describe(error), scope=Scope.MESSAGE, retryable=True)
     return [outcome] * len(recipients)
 
 

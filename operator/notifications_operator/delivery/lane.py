@@ -67,9 +67,16 @@ class Lane:
         self._open = False
         self.configure(limits)
 
-    def configure(self, limits: Limits) -> None:
-        """Take new limits; sends under way finish under the old ones."""
+    def configure(self, limits: Limits, *, window: int | None = None) -> None:
+        """Take new limits; sends under way finish under the old ones.
+
+        Parameters
+        ----------
+        window
+            How many slots there are, where claims leave no doubt; by default the claim window.
+        """
         self._concurrency = limits.concurrency
+        self._fixed_window = window
         self._sending = asyncio.Semaphore(limits.concurrency)
         self._throttle = Throttle(limits)
 
@@ -86,6 +93,8 @@ class Lane:
     @property
     def window(self) -> int:
         """How many slots there are now."""
+        if self._fixed_window is not None:
+            return self._fixed_window
         horizon = self._clock() - WINDOW_SECONDS
         while self._finished and self._finished[0] < horizon:
             self._finished.popleft()

@@ -7,18 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..api.notification import DeliveryState, Notification
+from ..api.notification import DeliveryState, Notification, Severity
 from ..api.processor import ProcessorReason
 from ..api.reasons import Reason
-from ..catalog import Directory, Entity, Resolution
+from ..catalog import Directory, Entity, EntityRef, Resolution
 from ..processors.base import Audience, OutboundNotification
 from ..processors.errors import Skip
+from ..processors.preferences import Preferences, Question
 from ..settings import Settings
 from .changes import Change, find_change, forget_unknown, note_redeliver, postpone
 from .deadlines import LONGEST_WAIT, Deadlines
 from .digest import payload_digest, recipients_digest
 from .ledger import ROW_LIMIT, UNSENT, Ahead, Ledger, Selection, taking_part
 from .limits import RecipientLimits
+from .optouts import (
+    PREFERENCES_UNAVAILABLE,
+    Answer,
+    PreferencesNeeded,
+    Unavailable,
+    willing_targets,
+)
 from .recipients import (
     remarks,
     resolve_recipients,
@@ -37,23 +45,44 @@ METADATA_LIMIT = 64 * 1024
 
 
 class Planner:
-    """Plans Notifications against the catalog and the processors as they are now."""
+    """Plans Notifications against the catalog and the processors as they are now.
+
+    ``asks_preferences`` says whether somebody knows what users want.
+    """
 
     def __init__(
-        self, *, settings: Settings, supervisor: Supervisor, limits: RecipientLimits
+        self,
+        *,
+        settings: Settings,
+        supervisor: Supervisor,
+        limits: RecipientLimits,
+        asks_preferences: bool = False,
     ) -> None:
+        self._asks_preferences = asks_preferences
         self._settings = settings
         self._supervisor = supervisor
         self._limits = limits
         self.deadlines = Deadlines(settings=settings, supervisor=supervisor)
 
     def plan(
-        self, notification: Notification, ledger: Ledger, directory: Directory, now: datetime
+        self,
+        notification: Notification,
+        ledger: Ledger,
+        directory: Directory,
+        now: datetime,
+        *,
+        answer: Answer | None = None,
     ) -> None:
         """Bring the ledger's rows in line with the Notification.
 
         Sets ``waiting`` where something may still add rows, and ``verdict`` where the
         Notification ends as a whole.
+
+        Raises
+        ------
+        PreferencesNeeded
+            If it must be known what users want: the ledger is to be loaded again and planned with
+            the answer.
         """
         note_redeliver(notification, ledger, now)
         ledger.origin = self.origin(notification)
@@ -66,7 +95,7 @@ class Planner:
             if ledger.ahead != Ahead():
                 postpone(ledger, change)
         elif verdict is None:
-            verdict = self._plan_rows(_Plan(notification, ledger, directory, change, now))
+            verdict = self._plan_rows(_Plan(notification, ledger, directory, change, now, answer))
         if verdict is not None:
             give_up(ledger, verdict)
         self.deadlines.settle(notification, ledger, now)
@@ -116,14 +145,19 @@ class Planner:
             if ledger.waiting is not None:
                 postpone(ledger, change)
                 return None
-        if change.any:
-            self._select(plan)
         news = _News(
             known=[ref for ref in before if ref not in ledger.unresolved],
             unnamed=ledger.unresolved_count < count_before != len(before),
         )
         if not (change.any or news.any or self._now_able(ledger)):
             return None
+        if (absence := self._absent_answer(plan)) is not None:
+            ledger.waiting = absence
+            ledger.unresolved, ledger.unresolved_count = before, count_before
+            postpone(ledger, change)
+            return _waited_too_long(plan, Reason.CONNECT_FAILED) if change.first else None
+        if change.any:
+            self._select(plan)
         wanted = self._wanted(plan, resolution, news)
         count = len({*wanted.targets, *ledger.rows})
         if count > ROW_LIMIT:
@@ -140,7 +174,7 @@ class Planner:
     def _check_recipients(self, plan: _Plan, resolution: Resolution) -> Obstacle | None:
         """Refuse, or set ``waiting``, before anything is planned."""
         ledger, metadata, spec = plan.ledger, plan.notification.metadata, plan.notification.spec
-        users = len(resolution.users)
+        users = len(resolution.users) + len(self._strangers(plan, resolution))
         if why := self._limits.check(metadata.namespace, metadata.uid, users, plan.now):
             return Obstacle(reason=Reason.POLICY_DENIED, message=why)
         if spec.recipients.type == "broadcast" and not users:
@@ -160,6 +194,31 @@ class Planner:
             return None
         self._limits.note(metadata.namespace, metadata.uid, users, plan.now)
         return None
+
+    def _strangers(self, plan: _Plan, resolution: Resolution) -> Sequence[EntityRef]:
+        """Return users that the catalog does not know, if a processor reaches them all the same."""
+        spec = plan.notification.spec
+        channels = [self._supervisor.get(name) for name in spec.processors]
+        for channel in channels or self._supervisor.channels:
+            if channel and channel.reaches_strangers and not channel.excludes(spec.payload):
+                return [ref for ref in resolution.unresolved if ref.kind == "user"]
+        return ()
+
+    def _absent_answer(self, plan: _Plan) -> Obstacle | None:
+        """Return what there is to wait for before it is known what users want.
+
+        What is critical waits for nobody.
+        """
+        channels = tuple(sorted({item.id for item in self._supervisor.channels if item.id}))
+        if not (self._asks_preferences and channels):
+            return None
+        payload = plan.notification.spec.payload
+        if plan.answer is None:
+            origin = plan.ledger.origin or self.origin(plan.notification)
+            raise PreferencesNeeded(Question(origin=origin, topic=payload.topic, channels=channels))
+        if isinstance(plan.answer, Preferences) or payload.severity is Severity.CRITICAL:
+            return None
+        return Obstacle(reason=PREFERENCES_UNAVAILABLE, message=plan.answer.message)
 
     def _select(self, plan: _Plan) -> None:
         """Take the snapshot of processors."""
@@ -194,16 +253,21 @@ class Planner:
         outbound = self.outbound(plan.notification, plan.ledger)
         late = late_processors(plan.ledger)
         users = self._users(plan, resolution, news)
+        strangers = self._strangers(plan, resolution)
         targets: dict[RowKey, Skip | None] = {}
         unable: dict[str, Skip] = {}
         for name in taking_part(plan.ledger):
             if not (plan.change.any or news.any or name in late):
                 continue
             audience = Audience(
-                users=resolution.users if name in late else users, broadcast=outbound.broadcast
+                users=resolution.users if name in late else users,
+                broadcast=outbound.broadcast,
+                strangers=strangers,
             )
             channel = self._supervisor.get(name)
-            found = channel.targets(outbound, audience) if channel else None
+            found = (
+                willing_targets(channel, outbound, audience, plan.preferences) if channel else None
+            )
             if found is None:
                 unable[name] = self._why_unable(name)
                 continue
@@ -250,6 +314,12 @@ class _Plan:
     directory: Directory
     change: Change
     now: datetime
+    answer: Answer | None
+
+    @property
+    def preferences(self) -> Preferences | None:
+        """What users want, as far as it is known."""
+        return None if isinstance(self.answer, Unavailable) else self.answer
 
 
 @dataclass(frozen=True, kw_only=True)

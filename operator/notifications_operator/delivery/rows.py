@@ -61,10 +61,14 @@ _FIELDS = tuple(item.name for item in fields(Row))
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """What a processor wants done with failures and doubts."""
+    """What a processor wants done with failures and doubts.
+
+    ``idempotent`` says that it can have no doubts: sending again changes nothing.
+    """
 
     retry: RetryPolicy
     on_ambiguous: OnAmbiguous
+    idempotent: bool = False
 
 
 def open_row(
@@ -131,6 +135,8 @@ def _record(row: Row, outcome: Outcome, *, policy: Policy, now: datetime, jitter
 
 def doubt(row: Row, *, policy: Policy, now: datetime, jitter: float) -> Row:
     """Settle another process's claim that has no record: it may or may not have sent."""
+    if policy.idempotent:
+        return _let_go(row, replace(row, state=DeliveryState.PENDING, holder=None))
     error = DeliveryError(
         Reason.AMBIGUOUS,
         "an earlier process claimed this delivery and left no record; it may have been sent",
@@ -142,6 +148,8 @@ def doubt(row: Row, *, policy: Policy, now: datetime, jitter: float) -> Row:
 
 def lost(row: Row, *, policy: Policy, now: datetime) -> Row:
     """Doubt a row whose record was deleted: it may or may not have been sent."""
+    if policy.idempotent:
+        return row
     error = DeliveryError(
         Reason.AMBIGUOUS,
         "the slice that recorded this delivery was deleted; it may have been sent",
@@ -212,6 +220,10 @@ def is_unknown(row: Row) -> bool:
 def _record_doubt(
     row: Row, error: DeliveryError, *, policy: Policy, now: datetime, jitter: float
 ) -> Row:
+    if policy.idempotent:
+        return _retry(
+            row, error, policy=policy, now=now, jitter=jitter, otherwise=DeliveryState.FAILED
+        )
     if policy.on_ambiguous is OnAmbiguous.HOLD:
         return _noted(row, DeliveryState.UNKNOWN, Reason.AMBIGUOUS, error)
     return _retry(

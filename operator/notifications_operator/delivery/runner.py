@@ -18,8 +18,11 @@ from typing import Any
 from ..api.errors import ConflictError, KubernetesError, NotFoundError, RejectedError
 from ..api.notification import DeliveryState, Notification
 from ..catalog import Directory
+from ..processors.preferences import PreferenceSource
 from .attempts import Attempts
+from .changes import is_postponed
 from .ledger import INLINE_LIMIT, SHOWN_LIMIT, Ledger
+from .optouts import Answer, PreferencesNeeded, ask
 from .pauses import LONGEST_SLEEP, pause
 from .planner import Planner
 from .ports import Cluster, Recorder
@@ -51,7 +54,8 @@ class Services:
     ``holder`` is a name that no other process has. ``epoch`` stands before it in claims: the
     acquisition of the Lease they were made under, or ``None`` while another process leads.
     ``directory`` is ``None`` until the catalog was read once; ``accepting`` says whether new
-    claims may be made, and ``draining`` whether they never will be again.
+    claims may be made, and ``draining`` whether they never will be again. ``preferences`` knows
+    what users want, if anybody does.
     """
 
     cluster: Cluster
@@ -64,6 +68,7 @@ class Services:
     directory: Callable[[], Directory | None]
     accepting: Callable[[], bool]
     draining: Callable[[], bool]
+    preferences: PreferenceSource | None = None
 
 
 class Runner:
@@ -89,6 +94,7 @@ class Runner:
             wake=self._wake.set,
         )
         self._sliced: SlicedWork | None = None
+        self._answer: Answer | None = None
 
     @property
     def notification(self) -> Notification:
@@ -169,6 +175,8 @@ class Runner:
         """Do one step; return the seconds until the next, or ``None`` when all is done."""
         try:
             delay = await self._step()
+        except PreferencesNeeded as needed:
+            return await self._ask(needed)
         except ConflictError:
             self._sliced = None
             return await self._read_again()
@@ -185,6 +193,14 @@ class Runner:
         self._failures = 0
         return delay
 
+    async def _ask(self, needed: PreferencesNeeded) -> float:
+        """Ask what users want; the next step, from what is stored then, plans with the answer."""
+        assert self._services.preferences is not None
+        self._answer = await ask(self._services.preferences, needed.question)
+        if self._sliced is not None:
+            self._sliced.poke()
+        return 0.0
+
     async def _step(self) -> float | None:
         """Bring the cluster one write nearer to what is wanted."""
         self._stored.observe()
@@ -199,9 +215,11 @@ class Runner:
         ledger = Ledger.load(self.notification.status)
         if self.notification.restarts:
             ledger.start_time = None
+        # An answer is good for the one step after it was asked for.
+        answer, self._answer = self._answer, None
         if ledger.slices is not None:
-            return await self._step_sliced(ledger, directory, now)
-        return await self._step_inline(ledger, directory, now)
+            return await self._step_sliced(ledger, directory, now, answer)
+        return await self._step_inline(ledger, directory, now, answer)
 
     async def _stand_by(self) -> float | None:
         """Record what became of our own claims, and leave everything else to the leader.
@@ -232,7 +250,7 @@ class Runner:
         return LONGEST_SLEEP if self._attempts.sends.in_flight else None
 
     async def _step_inline(
-        self, ledger: Ledger, directory: Directory, now: datetime
+        self, ledger: Ledger, directory: Directory, now: datetime, answer: Answer | None
     ) -> float | None:
         """Do a step on a ledger that the status keeps, in one write."""
         attempts = self._attempts
@@ -243,7 +261,7 @@ class Runner:
         results = list(attempts.sends.results)
         finished = attempts.record(ledger, results)
         attempts.settle_doubts(ledger, now)
-        self._services.planner.plan(self.notification, ledger, directory, now)
+        self._services.planner.plan(self.notification, ledger, directory, now, answer=answer)
         if len(ledger.rows) > INLINE_LIMIT:
             return await self._move_to_slices(ledger, results, finished, now)
         kept = self._claim(ledger, finished, now)
@@ -257,7 +275,7 @@ class Runner:
         return self._next_delay([*moments, deadline], now)
 
     async def _step_sliced(
-        self, ledger: Ledger, directory: Directory, now: datetime
+        self, ledger: Ledger, directory: Directory, now: datetime, answer: Answer | None
     ) -> float | None:
         """Do a step on a ledger in slices; the status sums it up now and then."""
         if self._sliced is None:
@@ -272,12 +290,19 @@ class Runner:
             directory=directory,
             now=now,
             claiming=self._may_claim(ledger) and not self._stored.pruned,
+            answer=answer,
         )
         if planned := work.plan_is_due(notification, ledger, now):
-            take_back = self._stored.is_edited or self._stored.pruned
+            pruned = self._stored.pruned
+            take_back = self._stored.is_edited or pruned
             ledger = await work.plan(scene, take_back=take_back)
             await self._store_sliced(work, ledger, now)
-            scene = replace(scene, notification=self.notification, ledger=ledger)
+            scene = replace(
+                scene,
+                notification=self.notification,
+                ledger=ledger,
+                claiming=self._may_claim(ledger) and not pruned,
+            )
             self._stored.pruned = False
         if not (self.deleted or self._stored.is_edited):
             ledger = await work.step(scene)
@@ -342,7 +367,8 @@ class Runner:
 
     def _may_claim(self, ledger: Ledger) -> bool:
         suspended = self.notification.spec.suspend
-        return self._services.accepting() and ledger.verdict is None and not suspended
+        may = self._services.accepting() and ledger.verdict is None and not suspended
+        return may and not is_postponed(ledger)
 
     def _opens_later(self, ledger: Ledger) -> bool:
         """Whether the first write is better made a little later, together with claims."""

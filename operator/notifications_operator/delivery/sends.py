@@ -75,13 +75,14 @@ class Sends:
         directory: Directory,
         *,
         may_send: Callable[[], bool],
+        epoch: int,
     ) -> None:
-        """Start to send claimed rows, in the processor's batches."""
+        """Start to send rows that were claimed under an epoch, in the processor's batches."""
         channel = self._supervisor.get(processor)
         size = channel.max_batch if channel else 1
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
-            task = asyncio.create_task(self._send(batch, outbound, directory, may_send))
+            task = asyncio.create_task(self._send(batch, outbound, directory, may_send, epoch))
             self._in_flight.update({claim_key(row): task for row in batch})
 
     def abandon(self) -> None:
@@ -95,6 +96,7 @@ class Sends:
         outbound: OutboundNotification,
         directory: Directory,
         may_send: Callable[[], bool],
+        epoch: int,
     ) -> None:
         processor = rows[0].processor
         channel = self._supervisor.get(processor)
@@ -102,7 +104,9 @@ class Sends:
         if channel is None:
             outcomes: Sequence[Outcome] = [_gone(processor)] * len(rows)
         else:
-            outcomes = await channel.send(outbound, recipients, directory, may_send=may_send)
+            outcomes = await channel.send(
+                outbound, recipients, directory, may_send=may_send, epoch=epoch
+            )
         for row, outcome in zip(rows, outcomes, strict=True):
             metrics.count_attempt(processor, _result_label(outcome))
             del self._in_flight[claim_key(row)]

@@ -12,6 +12,7 @@ from ..api.notification import DeliveryState, Notification
 from ..catalog import Directory
 from .attempts import Attempts
 from .ledger import Ahead, Ledger, taking_part
+from .optouts import Answer
 from .planner import Planner, give_up
 from .rows import RowKey, lost
 from .sends import ClaimKey, claim_key
@@ -34,6 +35,7 @@ class Scene:
     directory: Directory
     now: datetime
     claiming: bool
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,7 @@ class SlicedWork:
         if take_back:
             self._attempts.take_back(full)
         known = set(full.rows) if missing else set[RowKey]()
-        self._planner.plan(notification, full, scene.directory, scene.now)
+        self._planner.plan(notification, full, scene.directory, scene.now, answer=scene.answer)
         if missing:
             self._doubt_added(full, known, scene.now)
         generation = notification.metadata.generation

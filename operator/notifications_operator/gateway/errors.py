@@ -64,11 +64,41 @@ class NotFoundError(GatewayError):
     name = "NotFoundError"
 
 
-class PayloadTooLargeError(GatewayError):
+class ConflictError(GatewayError):
+    """Something that happened meanwhile is against it."""
+
+    status = HTTPStatus.CONFLICT
+    name = "ConflictError"
+
+
+class _UnreadError(GatewayError):
+    """The body was not read to its end, so that nothing can follow it on the connection."""
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """RFC 9112 section 9.6."""
+        return {"Connection": "close"}
+
+
+class RequestTimeoutError(_UnreadError):
+    """The body did not arrive in time."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    name = "RequestTimeoutError"
+
+
+class PayloadTooLargeError(_UnreadError):
     """The body is larger than the gateway reads."""
 
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     name = "PayloadTooLargeError"
+
+
+class UnsupportedMediaTypeError(GatewayError):
+    """The body is of a kind that the gateway does not read."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    name = "UnsupportedMediaTypeError"
 
 
 class UnprocessableError(GatewayError):

@@ -68,11 +68,25 @@ class Authenticator(Protocol):
         """
 
 
-class Access:
-    """Tells who asks, by all the ways there are."""
+class Failures(Protocol):
+    """Takes notice of credentials that are not valid."""
 
-    def __init__(self, *authenticators: Authenticator) -> None:
+    def record(self, connection: HTTPConnection) -> None:
+        """Count one; raises `TooManyRequestsError` if it is one too many."""
+
+
+class Access:
+    """Tells who asks, by all the ways there are.
+
+    Parameters
+    ----------
+    failures
+        Told of everybody whose credentials are not valid, before that is answered.
+    """
+
+    def __init__(self, *authenticators: Authenticator, failures: Failures | None = None) -> None:
         self._authenticators = authenticators
+        self._failures = failures
 
     async def user(self, connection: HTTPConnection) -> UserPrincipal:
         """Return the user who asks.
@@ -97,9 +111,21 @@ class Access:
         return principal
 
     async def _authenticate(self, connection: HTTPConnection) -> Principal:
+        try:
+            principal = await self._recognise(connection)
+        except AuthenticationError:
+            if self._failures is not None:
+                self._failures.record(connection)
+            raise
+        if principal is None:
+            raise AuthenticationError("Missing credentials")
+        return principal
+
+    async def _recognise(self, connection: HTTPConnection) -> Principal | None:
+        """Return who asks, or ``None`` if nothing was shown."""
         for authenticator in self._authenticators:
             if (principal := await authenticator.authenticate(connection)) is not None:
                 return principal
         if connection.headers.get("authorization"):
             raise AuthenticationError("The credentials are not valid here")
-        raise AuthenticationError("Missing credentials")
+        return None

@@ -1,4 +1,4 @@
-"""The operator's Kubernetes API calls: the only way to the API server, kopf's watch aside."""
+"""Our Kubernetes API calls: the only way to the API server, kopf's watch aside."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from ..api.errors import ExpiredError, NotFoundError
-from ..api.references import PROCESSORS, SLICES, ObjectRef
+from ..api.references import NOTIFICATIONS, PROCESSORS, SLICES, ObjectRef
 from ..api.resource import GROUP, VERSION
 from ..api.slice import NOTIFICATION_UID_LABEL
 from .transport import METADATA_ONLY, Transport
@@ -94,6 +94,56 @@ class KubernetesClient:
     async def get(self, ref: ObjectRef) -> dict[str, Any]:
         """Return a custom resource of our group."""
         return await self._transport.request("GET", _path(ref))
+
+    async def create_notification(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a Notification.
+
+        Raises
+        ------
+        ConflictError
+            If one of that name exists.
+        RejectedError
+            If the API server will never store it.
+        ForbiddenError
+            If RBAC, a quota or a policy refuses it.
+        KubernetesError
+            For any other failure; with `UnavailableError` it may have been stored all the same.
+        """
+        path = _notifications_path(body["metadata"]["namespace"])
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._transport.request("POST", path, query=query, body=body)
+
+    async def get_notification(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return a Notification as it is stored, or ``None`` if it is not there."""
+        try:
+            return await self._transport.request("GET", f"{_notifications_path(namespace)}/{name}")
+        except NotFoundError:
+            return None
+
+    async def count_notifications(
+        self, namespace: str, *, field_selector: str, at_most: int
+    ) -> int:
+        """Return how many Notifications of a namespace a field selector chooses.
+
+        The API server tells no number beside a selector, so that they are listed, as metadata
+        alone; the listing ends at ``at_most``, which is returned then.
+        """
+        query = {"fieldSelector": field_selector, "limit": str(min(_PAGE, at_most))}
+        path, counted = _notifications_path(namespace), 0
+        while True:
+            try:
+                answer = await self._transport.request(
+                    "GET", path, query=query, accept=METADATA_ONLY
+                )
+            except ExpiredError:
+                counted = 0
+                query.pop("continue", None)
+                continue
+            counted += len(answer["items"] or ())
+            token = answer["metadata"].get("continue")
+            if not token or counted >= at_most:
+                return min(counted, at_most)
+            query["continue"] = token
 
     async def list_processors(self, namespace: str) -> list[dict[str, Any]]:
         """Return the NotificationProcessors of a namespace."""
@@ -360,6 +410,10 @@ class KubernetesClient:
 
 def _path(ref: ObjectRef) -> str:
     return f"/apis/{GROUP}/{VERSION}/namespaces/{ref.namespace}/{ref.plural}/{ref.name}"
+
+
+def _notifications_path(namespace: str) -> str:
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{NOTIFICATIONS}"
 
 
 def _lease_path(namespace: str, name: str | None = None) -> str:

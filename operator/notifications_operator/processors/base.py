@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from ..api.notification import Payload
 from ..api.processor import NotificationProcessorSpec
-from ..catalog import Directory, Entity
+from ..catalog import Directory, Entity, EntityRef
+from ..settings import GatewaySettings
 from .errors import Outcome, Skip
 
 
@@ -61,10 +62,15 @@ def delivery_identity(
 
 @dataclass(frozen=True, kw_only=True)
 class Audience:
-    """Whom a notification resolved to: users in a stable order, or everybody."""
+    """Whom a notification resolved to: users in a stable order, or everybody.
+
+    ``strangers`` are users that it names and that the catalog does not know (yet): for processors
+    that need nothing but their refs.
+    """
 
     users: Sequence[Entity]
     broadcast: bool
+    strangers: Sequence[EntityRef] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +107,28 @@ class SecretKey:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GatewayAddress:
+    """Where the gateway's internal API is, and the file with the token that it asks for."""
+
+    url: str
+    token_file: str
+
+    @classmethod
+    def of(cls, settings: GatewaySettings) -> Self | None:
+        """Return what the settings say; ``None``: there is no gateway."""
+        if settings.url is None:
+            return None
+        return cls(url=settings.url, token_file=settings.token_file)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Environment:
     """What all processors know of where they run."""
 
     app_base_url: str | None = None
     cluster_name: str | None = None
     sendmail_paths: Sequence[str] = ("/usr/sbin/sendmail",)
+    gateway: GatewayAddress | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,11 +151,13 @@ class SendContext:
 
     ``may_send`` says whether this process still leads. It is true when `Processor.send` is
     called; whoever then waits asks again before the moment after which a message cannot be taken
-    back, and returns `LeaseLost` if it is false (DESIGN section 7).
+    back, and returns `LeaseLost` if it is false (DESIGN section 7). ``epoch`` is the acquisition of
+    the Lease that the claims were made under: the other side may refuse one that is over.
     """
 
     directory: Directory
     may_send: Callable[[], bool] = _always
+    epoch: int = 0
 
 
 class Processor:
@@ -152,6 +176,16 @@ class Processor:
 
     max_batch: ClassVar[int] = 1
     """How many recipients one `send` takes."""
+
+    idempotent: ClassVar[bool] = False
+    """Whether the other side surely drops what it has already, by the delivery's identity.
+
+    Nothing is then ever in doubt: what was left without an answer or a record is sent again,
+    whatever ``onAmbiguous`` says, and the claim window is as large as all concurrent batches.
+    """
+
+    reaches_strangers: ClassVar[bool] = False
+    """Whether it can send to users that the catalog does not know."""
 
     def __init__(self, context: ProcessorContext) -> None:
         self.name = context.name

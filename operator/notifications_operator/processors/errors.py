@@ -45,12 +45,13 @@ class DeliveryError(Exception):
     message
         For people; must not contain secrets.
     scope
-        What is affected. `Scope.PROCESSOR` promises that nothing was sent: it opens the
-        processor's breaker and costs the recipient no attempt.
+        What is affected. `Scope.PROCESSOR` promises that nothing was sent, or that sending it
+        again changes nothing: it opens the processor's breaker and costs the recipient no attempt.
     retryable
         Whether trying again later can help.
     retry_after
-        Lower bound in seconds for the next attempt, when the other side named one.
+        Lower bound in seconds for the next attempt, when the other side named one; for a whole
+        processor, of its next trial.
     code
         Reply code of the protocol, such as 550.
     enhanced_code

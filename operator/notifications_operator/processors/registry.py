@@ -49,3 +49,18 @@ class ProcessorRegistry:
             raise InvalidProcessorConfig(
                 f"spec.type: {name!r} is not installed; valid: {valid}"
             ) from None
+
+    def is_idempotent(self, name: str) -> bool:
+        """Return whether what processors of a type send can never be doubled."""
+        kind = self._types.get(name)
+        return kind is not None and kind.idempotent
+
+    def reaches_strangers(self, name: str) -> bool:
+        """Return whether processors of a type can send to users that the catalog lacks."""
+        kind = self._types.get(name)
+        return kind is not None and kind.reaches_strangers
+
+    def channel(self, name: str) -> str:
+        """Return the id under which users' settings know a type; empty if it has none."""
+        kind = self._types.get(name)
+        return kind.default_channel if kind is not None else ""

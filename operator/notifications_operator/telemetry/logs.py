@@ -11,7 +11,7 @@ from typing import Any
 from .redaction import redact
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
-_QUIET = ("kopf", "aiohttp.access", "asyncio")
+_QUIET = ("kopf", "aiohttp.access", "asyncio", "uvicorn")
 
 
 class JSONFormatter(logging.Formatter):

@@ -8,7 +8,59 @@ from typing import Any
 
 from tests.support.helm import SEED_VALUES
 
+GATEWAY: dict[str, Any] = {
+    "enabled": True,
+    "replicaCount": 2,
+    "publicUrl": "https://notifications.example.com",
+    "database": {"existingSecret": "inbox-database", "key": "uri"},
+    "inboxNamespace": {"name": "posted", "quota": 1000000},
+    "namespaces": ["team-a"],
+    "tokens": {"existingSecret": "callers", "failuresPerMinute": 10},
+    "oidc": {
+        "issuer": "https://login.example.com",
+        "audiences": ["notifications"],
+        "entityRefClaim": "sub",
+        "login": {"clientId": "notifications", "existingSecret": "login"},
+    },
+    "backstage": {
+        "baseUrl": "https://backstage.example.com",
+        "plugins": {"my-Plugin": {"maxRecipients": 5, "broadcast": True}},
+    },
+    "portals": ["https://portal.example.com"],
+    "retention": False,
+    "defaultSettings": {
+        "channels": [{"id": "Email", "enabled": False, "origins": [{"id": "a", "enabled": True}]}]
+    },
+    "maxUnfinished": 1000000,
+    "service": {"type": "LoadBalancer", "port": 8443, "annotations": {"a": "b"}},
+    "internalService": {"port": 8081},
+    "ingress": {
+        "enabled": True,
+        "className": "nginx",
+        "annotations": {"c": "d"},
+        "hosts": ["notifications.example.com"],
+        "tls": [{"hosts": ["notifications.example.com"], "secretName": "tls"}],
+    },
+    "httpRoute": {
+        "enabled": True,
+        "annotations": {"e": "f"},
+        "parentRefs": [{"name": "public", "namespace": "gateways"}],
+        "hostnames": ["notifications.example.com"],
+    },
+    "podDisruptionBudget": {"enabled": True, "maxUnavailable": "50%"},
+    "networkPolicy": {"enabled": True, "ingress": [{"from": [{"podSelector": {}}]}]},
+    "terminationGracePeriodSeconds": 61,
+}
+"""The gateway with PostgreSQL, and everything else that it can have."""
+
+CALLER: dict[str, Any] = {
+    "type": "static",
+    "options": {"token": "0123456789abcdef" * 2, "subject": "external:my-service"},
+    "maxRecipients": 10,
+}
+
 EVERYTHING: dict[str, Any] = {
+    "gateway": GATEWAY,
     "global": {"anything": True},
     "app": {"baseUrl": "https://backstage.example.com/portal"},
     "clusterName": "east-1",
@@ -204,6 +256,18 @@ CASES: dict[str, Case] = {
                 "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}],
             },
             "podDisruptionBudget": {"enabled": True, "maxUnavailable": "50%"},
+        }
+    ),
+    "gateway on a volume": Case(
+        {"gateway": {"enabled": True, "tokens": {"externalAccess": [CALLER]}}}
+    ),
+    "gateway without a volume": Case(
+        {
+            "gateway": {
+                "enabled": True,
+                "database": {"persistence": {"enabled": False}},
+                "inboxNamespace": {"create": False},
+            }
         }
     ),
     "long release name": Case(EVERYTHING, release="r" * 52 + "x"),

@@ -19,11 +19,12 @@ from tests.unit.chart.cases import CASES, Case
 KUBERNETES = "1.37"
 REPOSITORY = Path(__file__).parents[3]
 NAMESPACE = "notifications-system"
-NOT_IN_KUBERNETES = {"NotificationProcessor", "PrometheusRule", "ServiceMonitor"}
+NOT_IN_KUBERNETES = {"HTTPRoute", "NotificationProcessor", "PrometheusRule", "ServiceMonitor"}
 CLUSTER_SCOPED = {
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
+    "Namespace",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
 }
@@ -73,12 +74,14 @@ def pod_specs(rendered: list[Document]) -> Iterator[Document]:
                 yield document["spec"]
 
 
-def pod_labels(rendered: list[Document], kind: str) -> dict[str, str]:
+COMPONENT = "app.kubernetes.io/component"
+
+
+def pod_labels(rendered: list[Document]) -> Iterator[dict[str, str]]:
     for document in rendered:
-        if document["kind"] == kind:
+        if document["kind"] in {"Deployment", "Pod"}:
             template = document["spec"].get("template", document)
-            return dict(template["metadata"]["labels"])
-    raise LookupError(kind)
+            yield dict(template["metadata"]["labels"])
 
 
 def selectors(rendered: list[Document]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -125,7 +128,10 @@ def test_is_valid(name: str, rendering: Rendering) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_names_labels_and_namespaces_are_valid(name: str, rendering: Rendering) -> None:
-    elsewhere = set(CASES[name].values.get("catalog", {}).get("namespaces", [])) | {"monitoring"}
+    case = CASES[name]
+    inbox = case.release[:57].rstrip("-") + "-inbox"
+    elsewhere = set(case.values.get("catalog", {}).get("namespaces", []))
+    elsewhere |= {"monitoring", "posted", "team-a", inbox}
     seen = set()
     for document in rendering(name):
         kind, metadata = document["kind"], document["metadata"]
@@ -144,15 +150,16 @@ def test_names_labels_and_namespaces_are_valid(name: str, rendering: Rendering) 
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_selectors_are_the_operators_pods_and_nobody_elses(name: str, rendering: Rendering) -> None:
+def test_selectors_are_one_components_pods_and_nobody_elses(
+    name: str, rendering: Rendering
+) -> None:
     rendered = rendering(name)
-    operator = pod_labels(rendered, "Deployment")
-    found = dict(selectors(rendered))
-    assert found["Deployment"]
-    for kind, selector in found.items():
-        assert selector.items() <= operator.items(), kind
-        if any(document["kind"] == "Pod" for document in rendered):
-            assert not selector.items() <= pod_labels(rendered, "Pod").items(), kind
+    pods = list(pod_labels(rendered))
+    found = list(selectors(rendered))
+    assert any(kind == "Deployment" for kind, _ in found)
+    for kind, selector in found:
+        chosen = [labels[COMPONENT] for labels in pods if selector.items() <= labels.items()]
+        assert chosen == [selector[COMPONENT]], kind
 
 
 @pytest.mark.parametrize("name", CASES)

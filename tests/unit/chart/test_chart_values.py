@@ -25,7 +25,8 @@ def render(helm: Helm, given: Document | None = None, *arguments: str) -> list[D
 
 
 def container(rendered: list[Document]) -> Document:
-    found: Document = find(rendered, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    deployment = find(rendered, "Deployment", "notifications")
+    found: Document = deployment["spec"]["template"]["spec"]["containers"][0]
     return found
 
 
@@ -124,7 +125,8 @@ class TestSettings:
         unchanged = {
             path for path, value in leaves(settings) if value == dict(leaves(defaults))[path]
         }
-        assert unchanged == {"server.host", "server.port"}
+        gateway = {"gateway.url", "gateway.token_file"}
+        assert unchanged == {"server.host", "server.port", *gateway}
         assert settings.catalog.namespaces == ["notifications-system", "org-data"]
         assert settings.catalog.settle == 0.5
         assert settings.catalog.unknown_grace == 1_000_000

@@ -18,12 +18,13 @@ from notifications_operator.catalog import Directory
 from notifications_operator.delivery.engine import Engine
 from notifications_operator.delivery.rows import Row
 from notifications_operator.delivery.slices.codec import decode
+from notifications_operator.processors.preferences import PreferenceSource
 from notifications_operator.processors.registry import ProcessorRegistry
 from notifications_operator.settings import Settings
 from notifications_operator.telemetry import metrics
 from tests.support.cluster import MemoryCluster, stored_patches
 from tests.unit.delivery.builders import CATALOG, directory, manifest
-from tests.unit.delivery.scripted import Script, Scripted
+from tests.unit.delivery.scripted import Script, scripted
 
 NAMESPACE = "operator"
 TIMEOUT = 10.0
@@ -79,6 +80,7 @@ class World:
         self.scripts = scripts
         self.recorder = MemoryRecorder()
         self.tenure = Tenure()
+        self.preferences: PreferenceSource | None = None
         self.engine: Engine
         self._gates: list[asyncio.Event] = []
         self._tasks_before = asyncio.all_tasks()
@@ -86,10 +88,7 @@ class World:
 
     def run_process(self, *, holder: str = "pod_1", **settings: Any) -> Engine:
         """Start a process of the operator: the one that the watch delivers to."""
-        types = {
-            f"example.com/{name}": type(f"{name.title()}Processor", (Scripted,), {"script": script})
-            for name, script in self.scripts.items()
-        }
+        types = {f"example.com/{name}": scripted(script) for name, script in self.scripts.items()}
         self.engine = Engine(
             settings=Settings(namespace=NAMESPACE, **settings),
             cluster=self.cluster,
@@ -97,6 +96,7 @@ class World:
             registry=ProcessorRegistry(types),
             holder=holder,
             leadership=self.tenure,
+            preferences=self.preferences,
         )
         for body in self.cluster.list(PROCESSORS):
             self.engine.offer_processor(body)
@@ -291,10 +291,12 @@ async def world(
     cluster: MemoryCluster | None = None,
     processors: Sequence[str] = ("email",),
     fit: bool = True,
+    preferences: PreferenceSource | None = None,
     **settings: Any,
 ) -> AsyncIterator[World]:
     """Run an engine with processors that are ready, and stop it in the end."""
     made = World(cluster or MemoryCluster(), scripts or {"email": Script()})
+    made.preferences = preferences
     for name in processors:
         made.processor(name)
     options = {"delivery": {"shutdown_grace": 5}, **settings}

@@ -19,15 +19,17 @@ from notifications_operator.api.references import PROCESSORS
 from notifications_operator.catalog import Directory
 from notifications_operator.delivery.ledger import Ledger
 from notifications_operator.delivery.limits import RecipientLimits
+from notifications_operator.delivery.optouts import Answer, PreferencesNeeded
 from notifications_operator.delivery.planner import Planner
 from notifications_operator.delivery.supervisor import Supervisor
 from notifications_operator.processors.base import Environment
+from notifications_operator.processors.preferences import Question
 from notifications_operator.processors.registry import ProcessorRegistry
 from notifications_operator.settings import Settings
 from tests.support.cluster import MemoryCluster
 from tests.unit.delivery.builders import CATALOG, NOW, directory, manifest
 from tests.unit.delivery.harness import NAMESPACE, MemoryRecorder
-from tests.unit.delivery.scripted import Script, Scripted
+from tests.unit.delivery.scripted import Script, scripted
 
 
 @dataclass
@@ -43,6 +45,9 @@ class Desk:
     now: datetime = NOW
     body: dict[str, Any] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
+    answer: Answer | None = None
+    """What is answered when it must be known what users want."""
+    questions: list[Question] = field(default_factory=list)
 
     async def offer_processor(self, name: str = "email", **spec: Any) -> None:
         """Create a processor and wait until it was made, or could not be."""
@@ -81,12 +86,21 @@ class Desk:
 
     def plan(self) -> Ledger:
         """Plan and store, as a runner does; return the ledger."""
+        try:
+            ledger = self._plan(None)
+        except PreferencesNeeded as needed:
+            self.questions.append(needed.question)
+            assert self.answer is not None
+            ledger = self._plan(self.answer)
+        self.store(ledger)
+        return ledger
+
+    def _plan(self, answer: Answer | None) -> Ledger:
         notification = self.notification
         ledger = Ledger.load(notification.status)
         if notification.restarts:
             ledger.start_time = None
-        self.planner.plan(notification, ledger, self.directory, self.now)
-        self.store(ledger)
+        self.planner.plan(notification, ledger, self.directory, self.now, answer=answer)
         return ledger
 
     def store(self, ledger: Ledger) -> None:
@@ -148,15 +162,16 @@ async def desk(
     *processors: str,
     catalog: Directory | None = None,
     scripts: Mapping[str, Script] | None = None,
+    answer: Answer | None = None,
     **settings: Any,
 ) -> AsyncIterator[Desk]:
-    """Give a planner with some processors, which follow the scripts of the same names."""
+    """Give a planner with some processors, which follow the scripts of the same names.
+
+    Somebody knows what users want if there is an ``answer``.
+    """
     made = Settings(namespace=NAMESPACE, **settings)
     scripts = {name: Script() for name in processors} | dict(scripts or {})
-    types = {
-        f"example.com/{name}": type("ScriptedProcessor", (Scripted,), {"script": script})
-        for name, script in scripts.items()
-    }
+    types = {f"example.com/{name}": scripted(script) for name, script in scripts.items()}
     cluster = MemoryCluster()
     supervisor = Supervisor(
         namespace=NAMESPACE,
@@ -168,7 +183,9 @@ async def desk(
         epoch=lambda: 1,
     )
     limits = RecipientLimits(made.limits)
-    planner = Planner(settings=made, supervisor=supervisor, limits=limits)
+    planner = Planner(
+        settings=made, supervisor=supervisor, limits=limits, asks_preferences=answer is not None
+    )
     place = Desk(
         cluster=cluster,
         supervisor=supervisor,
@@ -176,6 +193,7 @@ async def desk(
         limits=limits,
         directory=directory(CATALOG) if catalog is None else catalog,
         scripts=scripts,
+        answer=answer,
     )
     try:
         for name in processors:

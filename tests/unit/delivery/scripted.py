@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from notifications_operator.api.reasons import Reason
 from notifications_operator.processors.base import (
     Audience,
     Limits,
@@ -56,11 +57,16 @@ class Script:
     create_error: BaseException | None = None
     targets_error: BaseException | None = None
     skips: dict[str, Skip] = field(default_factory=dict)
+    first_only: bool = False
+    """All users have one address, so that only the first is sent to."""
     only: Sequence[str] | None = None
     """Recipients to name instead of the users."""
     concurrency: int = 8
     max_batch: int = 1
     secret: SecretKey | None = None
+    idempotent: bool = False
+    reaches_strangers: bool = False
+    channel: str = ""
     suffix: str = ""
     """Decorates titles."""
 
@@ -124,7 +130,13 @@ class Scripted(Processor):
         names = self.script.only
         if names is None:
             names = [str(user.ref) for user in audience.users]
-        return [Target(recipient=name, skip=self.script.skips.get(name)) for name in names]
+            if self.script.reaches_strangers:
+                names += [str(ref) for ref in audience.strangers]
+        targets = [Target(recipient=name, skip=self.script.skips.get(name)) for name in names]
+        if self.script.first_only:
+            duplicate = Skip(reason=Reason.DUPLICATE_ADDRESS, message="the same address")
+            targets[1:] = [replace(target, skip=duplicate) for target in targets[1:]]
+        return targets
 
     async def send(
         self, notification: OutboundNotification, recipients: Sequence[str], context: SendContext
@@ -170,3 +182,15 @@ class Scripted(Processor):
     async def close(self) -> None:
         self.script.closed += 1
         self.script.closed_while_sending |= self.script.sending > 0
+
+
+def scripted(script: Script) -> type[Processor]:
+    """Return a type of processors that follow a script."""
+    attributes = {
+        "script": script,
+        "max_batch": script.max_batch,
+        "idempotent": script.idempotent,
+        "reaches_strangers": script.reaches_strangers,
+        "default_channel": script.channel,
+    }
+    return type("ScriptedProcessor", (Scripted,), attributes)

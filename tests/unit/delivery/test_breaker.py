@@ -32,3 +32,8 @@ def test_success_forgets() -> None:
 def test_long_outage_does_not_overflow() -> None:
     breaker = Breaker(failures=10_000)
     assert breaker.trip(Reason.AUTH_FAILED) == 900
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(0, 2), (1, 2), (7, 7), (1e9, 120)])
+def test_other_side_may_ask_for_longer_within_the_bound(asked: float, pause: float) -> None:
+    assert Breaker().trip(Reason.SERVER_BUSY, at_least=asked) == pause

@@ -19,9 +19,12 @@ from tests.unit.delivery.test_engine_faults import claims, records
 
 
 @asynccontextmanager
-async def claimed_by_another(*, on_ambiguous: str = "Resend") -> AsyncIterator[World]:
+async def claimed_by_another(
+    *, on_ambiguous: str = "Resend", idempotent: bool = False
+) -> AsyncIterator[World]:
     """Let a process claim and die; give the world without a process."""
-    async with world(processors=()) as w:
+    script = Script(idempotent=idempotent)
+    async with world(scripts={"email": script}, processors=()) as w:
         w.processor("email", onAmbiguous=on_ambiguous)
         w.scripts["email"].gate = w.new_gate()
         w.notify()
@@ -67,6 +70,20 @@ async def test_claim_of_a_dead_process_is_held_if_asked_to() -> None:
         assert w.rows()[ADA].state is DeliveryState.UNKNOWN
         assert done.status.state == "Failed"
         assert done.status.reason == "Ambiguous"
+
+
+@pytest.mark.parametrize("on_ambiguous", ["Resend", "Hold"])
+async def test_claim_of_a_dead_process_is_simply_repeated_where_nothing_can_be_doubled(
+    on_ambiguous: str,
+) -> None:
+    async with claimed_by_another(on_ambiguous=on_ambiguous, idempotent=True) as w:
+        w.restart(holder="pod_2")
+        done = await w.finished()
+        await w.engine.drain()
+        assert w.scripts["email"].recipients == [ADA]
+        assert (done.status.state, w.rows()[ADA].attempts) == ("Delivered", 2)
+        states = [row["state"] for patch in w.patches() for row in patch.get("deliveries") or ()]
+        assert not {"Retrying", "Unknown"} & set(states), "it waits for nothing"
 
 
 async def test_same_pod_after_a_restart_is_another_process() -> None:

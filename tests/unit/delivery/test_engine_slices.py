@@ -82,6 +82,23 @@ async def test_restart_goes_on_where_it_was() -> None:
         assert times.total() - 600 <= doubts
 
 
+async def test_batches_are_as_large_as_slices_where_nothing_can_be_doubled() -> None:
+    script = Script(concurrency=2, max_batch=256, idempotent=True)
+    catalog = directory(users_yaml(NAMES[:600]))
+    async with world(scripts={"email": script}, catalog=catalog, processors=()) as w:
+        w.processor("email", onAmbiguous="Hold")
+        script.gate = w.new_gate()
+        w.notify(to=None)
+        await w.started(256)
+        await w.kill()
+        assert states(w).count("C") > 128
+        w.restart(holder="pod_2", catalog=catalog)
+        done = await w.finished()
+        await w.engine.drain()
+        assert done.status.summary == "600/600"
+        assert sorted(script.recipients) == refs(0, 600)
+
+
 async def test_slices_that_were_not_committed_are_written_anew() -> None:
     catalog = directory(users_yaml(NAMES[:600]))
     async with world(catalog=catalog, processors=()) as w:

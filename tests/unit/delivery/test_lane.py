@@ -62,6 +62,18 @@ def limits(concurrency: int) -> Limits:
     return Limits(concurrency=concurrency, starts=0, interval=timedelta())
 
 
+def test_window_is_fixed_where_claims_leave_no_doubt() -> None:
+    lane = Lane(limits(4), clock=Clock())
+    lane.configure(limits(4), window=1024)
+    lane.open()
+    ordinary, urgent = Holder(lane, "n"), Holder(lane, "u", severity=Severity.HIGH)
+    ordinary.apply(5000)
+    urgent.apply(5000)
+    assert (ordinary.granted, urgent.granted) == (768, 256)
+    lane.configure(limits(4))
+    assert lane.window == 4
+
+
 def open_lane(concurrency: int = 8, clock: Clock | None = None) -> Lane:
     lane = Lane(limits(concurrency), clock=clock or Clock())
     lane.open()

@@ -21,6 +21,7 @@ from notifications_operator.delivery.rows import (
     claim,
     doubt,
     end,
+    lost,
     open_row,
     record,
     remove,
@@ -36,6 +37,7 @@ RETRY = RetryPolicy(
 )
 POLICY = Policy(retry=RETRY, on_ambiguous=OnAmbiguous.RESEND)
 HOLD = Policy(retry=RETRY, on_ambiguous=OnAmbiguous.HOLD)
+SURE = Policy(retry=RETRY, on_ambiguous=OnAmbiguous.HOLD, idempotent=True)
 SECRET = "correct horse battery"
 
 AMBIGUOUS = error(Reason.AMBIGUOUS, "answer lost", scope=Scope.MESSAGE)
@@ -300,7 +302,7 @@ OUTCOMES = st.one_of(
         retry_after=st.none() | st.floats(),
     ),
 )
-POLICIES = st.sampled_from([POLICY, HOLD])
+POLICIES = st.sampled_from([POLICY, HOLD, SURE])
 
 
 @given(OUTCOMES, POLICIES, st.integers(1, 5), st.floats(0, 1))
@@ -337,7 +339,25 @@ def test_a_row_ends_within_its_attempts(outcomes: list[Outcome], policy: Policy)
         assert attempts < RETRY.max_attempts
 
 
-@pytest.mark.parametrize("policy", [POLICY, HOLD])
+def test_claim_of_another_process_is_simply_repeated_where_nothing_can_be_doubled() -> None:
+    after = doubt(claimed(3), policy=SURE, now=LATER, jitter=0.0)
+    assert (after.state, after.reason, after.holder) == (DeliveryState.PENDING, None, None)
+    assert after.attempts == 3
+
+
+def test_lost_answer_is_simply_repeated_where_nothing_can_be_doubled() -> None:
+    first = recorded(claimed(1), AMBIGUOUS, SURE)
+    assert first.state is DeliveryState.RETRYING
+    assert recorded(claimed(3), AMBIGUOUS, SURE).state is DeliveryState.FAILED
+
+
+def test_lost_record_is_simply_repeated_where_nothing_can_be_doubled() -> None:
+    opened = row()
+    assert lost(opened, policy=SURE, now=LATER) == opened
+    assert lost(opened, policy=HOLD, now=LATER).state is DeliveryState.UNKNOWN
+
+
+@pytest.mark.parametrize("policy", [POLICY, HOLD, SURE])
 def test_a_claim_whose_recipient_was_removed_is_not_tried_again(policy: Policy) -> None:
     marked = remove(claimed())
     ends = [

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from notifications_operator.api.notification import Notification
+from notifications_operator.api.processor import NotificationProcessor
 from notifications_operator.catalog import (
     Directory,
     EntityRef,
@@ -23,6 +24,7 @@ from tests.support.helm import SEED_VALUES
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 NOTIFICATIONS = sorted((EXAMPLES / "notifications").glob("*.yaml"))
+PROCESSORS = sorted((EXAMPLES / "processors").glob("*.yaml"))
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -114,3 +116,9 @@ def test_notification_reaches(name: str, users: list[str], directory: Directory)
 
     assert [user.ref.name for user in resolution.users] == users
     assert resolution.unresolved == ()
+
+
+@pytest.mark.parametrize("path", PROCESSORS, ids=lambda path: path.stem)
+def test_processors_are_what_they_are_called(path: Path) -> None:
+    processor = NotificationProcessor.model_validate(load(path))
+    assert processor.spec.type == processor.metadata.name == path.stem

@@ -19,6 +19,7 @@ from notifications_operator.api.errors import (
 )
 from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS, ObjectRef
 from notifications_operator.kube.client import KubernetesClient
+from notifications_operator.kube.transport import METADATA_ONLY
 from tests.unit.kube.peer import Peer, failure, peer, reply, stream
 
 GROUP_PATH = "/apis/notifications.orchestrator.io/v1alpha1"
@@ -56,6 +57,63 @@ async def test_get(server: Peer, client: KubernetesClient) -> None:
     server.answer(reply({"metadata": {"uid": "u-1"}}))
     assert await client.get(REF) == {"metadata": {"uid": "u-1"}}
     assert (server.received[0].method, server.received[0].path) == ("GET", PATH)
+
+
+async def test_create_notification(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply({"metadata": {"uid": "u-1"}}, status=201), failure(409, "exists"))
+    body = {"metadata": {"name": "n", "namespace": "team"}, "spec": {}}
+    assert await client.create_notification(body) == {"metadata": {"uid": "u-1"}}
+    found = server.received[0]
+    assert (found.method, found.path) == ("POST", f"{GROUP_PATH}/namespaces/team/notifications")
+    assert found.query == {"fieldManager": "notifications-operator"}
+    assert found.body == body
+    with pytest.raises(ConflictError):
+        await client.create_notification(body)
+
+
+async def test_get_notification(server: Peer, client: KubernetesClient) -> None:
+    server.answer(reply({"metadata": {}}), failure(404, "not found"), failure(403, "no"))
+    assert await client.get_notification("team", "n") == {"metadata": {}}
+    assert (server.received[0].method, server.received[0].path) == ("GET", PATH)
+    assert await client.get_notification("team", "n") is None
+    with pytest.raises(ForbiddenError):
+        await client.get_notification("team", "n")
+
+
+def counted(amount: int, token: str = "") -> Any:
+    items: Any = [{"metadata": {}}] * amount or None
+    return reply({"items": items, "metadata": {"continue": token, "resourceVersion": "7"}})
+
+
+async def test_count_notifications(server: Peer, client: KubernetesClient) -> None:
+    server.answer(counted(500, "a"), counted(20))
+    assert (
+        await client.count_notifications("team", field_selector="status.state!=A", at_most=5000)
+        == 520
+    )
+    first, second = server.received
+    assert first.path == f"{GROUP_PATH}/namespaces/team/notifications"
+    assert first.query == {"fieldSelector": "status.state!=A", "limit": "500"}
+    assert first.accept == METADATA_ONLY
+    assert second.query == {**first.query, "continue": "a"}
+
+
+async def test_counting_ends_at_the_bound(server: Peer, client: KubernetesClient) -> None:
+    server.answer(counted(500, "a"), counted(500, "b"), counted(0), counted(3, "c"))
+    count = client.count_notifications
+    assert await count("team", field_selector="x", at_most=1000) == 1000
+    assert await count("team", field_selector="x", at_most=1000) == 0
+    assert await count("team", field_selector="x", at_most=3) == 3
+    assert server.received[-1].query["limit"] == "3"
+
+
+async def test_counting_begins_anew_when_a_page_is_too_old(
+    server: Peer, client: KubernetesClient
+) -> None:
+    server.answer(counted(500, "a"), failure(410, "expired"), counted(2))
+    count = client.count_notifications("team", field_selector="x", at_most=5000)
+    assert await count == 2
+    assert "continue" not in server.received[-1].query
 
 
 async def test_status_patch_is_compare_and_set(server: Peer, client: KubernetesClient) -> None:

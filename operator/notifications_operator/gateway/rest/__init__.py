@@ -1,0 +1,1 @@
+"""The routes of ``/api/notifications``, and what they have in common."""

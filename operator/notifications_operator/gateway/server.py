@@ -1,0 +1,94 @@
+"""Listeners: uvicorn, told when to stop by us and not by signals of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Generator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from .signals.transport import uvicorn_options
+
+KEEP_ALIVE_SECONDS = 75
+"""Seconds that an idle connection is kept: longer than proxies keep theirs (nginx: 60 s), so that
+none of them sends into a connection that is just being closed."""
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.serving.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+class Listener:
+    """One application on one socket.
+
+    Parameters
+    ----------
+    grace
+        Seconds in which requests under way may finish after `stop`.
+    ping_interval
+        Seconds between pings of a WebSocket.
+    """
+
+    def __init__(
+        self, application: ASGIApp, *, host: str, port: int, grace: int, ping_interval: float
+    ) -> None:
+        config = uvicorn.Config(
+            application,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Whoever connects is who asks: no header of a client can say otherwise.
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=grace,
+            **uvicorn_options(ping_interval=ping_interval),
+        )
+        self._server = _Server(config)
+        self._host = host
+        self._port = port
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> int:
+        """Begin to serve and return the port, which matters if it was asked to be free.
+
+        Raises
+        ------
+        OSError
+            If the address cannot be had.
+        """
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listening = socket.create_server((self._host, self._port), family=family, backlog=2048)
+        port: int = listening.getsockname()[1]
+        self._task = asyncio.create_task(
+            self._server.serve(sockets=[listening]), name=f"listener on port {port}"
+        )
+        serving = asyncio.create_task(self._server.serving.wait())
+        await asyncio.wait([serving, self._task], return_when=asyncio.FIRST_COMPLETED)
+        serving.cancel()
+        return port
+
+    async def run(self) -> None:
+        """Serve until `stop`."""
+        assert self._task is not None, "it was started"
+        await asyncio.shield(self._task)
+
+    async def stop(self) -> None:
+        """Take no new connections, let requests under way finish, and end."""
+        if self._task is None:
+            return
+        self._server.should_exit = True
+        await self._task

@@ -1,0 +1,216 @@
+"""Pages of an inbox: filters, search, order, counts, topics; and whose it is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from notifications_operator.api.notification import Severity
+from notifications_operator.gateway.inbox.filters import ORDER_FIELDS, Filters, Order, Page
+from notifications_operator.gateway.inbox.inbox import Inbox
+from tests.integration.gateway.inbox.builders import (
+    ADA,
+    ALL,
+    BEGIN,
+    BOB,
+    EVERYBODY,
+    Clock,
+    deliver,
+    everything,
+    row,
+    titles,
+)
+
+
+async def test_newest_is_first_broadcasts_among_them(inbox: Inbox, clock: Clock) -> None:
+    for number, user in enumerate((ADA, EVERYBODY, BOB, ADA, EVERYBODY)):
+        await deliver(inbox, row(user, title=str(number), created=BEGIN + timedelta(hours=number)))
+    assert await titles(inbox) == ["4", "3", "1", "0"]
+
+
+async def test_of_one_second_the_one_that_came_later_is_first(inbox: Inbox, clock: Clock) -> None:
+    for number in range(8):
+        clock.advance(milliseconds=1)
+        await deliver(inbox, row((ADA, EVERYBODY)[number % 2], title=str(number)))
+    assert await titles(inbox) == list("76543210")
+
+
+async def test_pages_follow_each_other(inbox: Inbox) -> None:
+    rows = [
+        row(
+            (ADA, EVERYBODY)[number % 2],
+            title=f"{number:02}",
+            created=BEGIN + timedelta(hours=number),
+        )
+        for number in range(25)
+    ]
+    await deliver(inbox, *rows)
+    seen: list[str] = []
+    for offset in range(0, 30, 10):
+        total, found = await inbox.list(ADA, ALL, Page(limit=10, offset=offset))
+        assert total == 25
+        seen += [item.payload.title for item in found]
+    assert seen == [f"{number:02}" for number in reversed(range(25))]
+
+
+async def test_limits_and_offsets(inbox: Inbox) -> None:
+    await deliver(inbox, *(row() for _ in range(3)))
+    assert await inbox.list(ADA, ALL, Page(limit=0)) == (3, [])
+    assert await inbox.list(ADA, ALL, Page(limit=5, offset=9)) == (3, [])
+    assert len(await everything(inbox, page=Page(offset=1))) == 2
+    assert len(await everything(inbox)) == 3
+
+
+@pytest.mark.parametrize("field", ORDER_FIELDS)
+@pytest.mark.parametrize("descending", [False, True])
+async def test_every_order_field_sorts(inbox: Inbox, field: str, descending: bool) -> None:
+    await deliver(
+        inbox,
+        row(topic="b", origin="plugin:b", severity=Severity.LOW, icon="b", title="b", scope="b"),
+        row(topic=None, origin="plugin:a", severity=Severity.CRITICAL, title="a"),
+        row(EVERYBODY, topic="a", origin="plugin:c", icon="a", title="c", scope="a"),
+    )
+    order = Page(limit=10, order=(Order(field=field, descending=descending),))
+    forward = [item.id for item in await everything(inbox, page=order)]
+    backward = Page(order=(Order(field=field, descending=not descending),))
+    assert len(forward) == 3
+    found = [item.id for item in await everything(inbox, page=backward)]
+    if field in ("topic", "origin", "severity", "title", "id"):
+        assert found == forward[::-1]
+    else:
+        assert sorted(found) == sorted(forward)
+
+
+async def test_nothing_sorts_as_the_greatest(inbox: Inbox) -> None:
+    await deliver(inbox, row(title="none"), row(title="b", topic="b"), row(title="a", topic="a"))
+    by_topic = Page(limit=9, order=(Order(field="topic"),))
+    assert await titles(inbox, page=by_topic) == ["a", "b", "none"]
+    downwards = Page(order=(Order(field="topic", descending=True),))
+    assert await titles(inbox, page=downwards) == ["none", "b", "a"]
+
+
+async def test_orders_are_compound(inbox: Inbox) -> None:
+    await deliver(
+        inbox,
+        row(title="1", topic="b", severity=Severity.HIGH),
+        row(title="2", topic="a", severity=Severity.LOW),
+        row(EVERYBODY, title="3", topic="a", severity=Severity.CRITICAL),
+    )
+    order = Page(limit=2, order=(Order(field="topic"), Order(field="severity")))
+    assert await titles(inbox, page=order) == ["3", "2"]
+
+
+async def test_filters(inbox: Inbox) -> None:
+    read, saved, _, _ = await deliver(
+        inbox,
+        row(title="read", topic="a", severity=Severity.LOW),
+        row(EVERYBODY, title="saved", topic="b", severity=Severity.HIGH),
+        row(title="new", topic="a", severity=Severity.CRITICAL, created=BEGIN + timedelta(days=1)),
+        row(BOB, title="others"),
+    )
+    await inbox.update(ADA, [read], read=True, saved=None)
+    await inbox.update(ADA, [saved], read=None, saved=True)
+
+    async def found(filters: Filters) -> set[str]:
+        total, items = await inbox.list(ADA, filters, Page(limit=10))
+        assert total == len(items)
+        return {item.payload.title for item in items}
+
+    assert await found(ALL) == {"read", "saved", "new"}
+    assert await found(Filters(read=True)) == {"read"}
+    assert await found(Filters(read=False)) == {"saved", "new"}
+    assert await found(Filters(saved=True)) == {"saved"}
+    assert await found(Filters(saved=False)) == {"read", "new"}
+    assert await found(Filters(topic="a")) == {"read", "new"}
+    assert await found(Filters(topic="A")) == set()
+    assert await found(Filters(minimum_severity=Severity.HIGH)) == {"saved", "new"}
+    assert await found(Filters(minimum_severity=Severity.LOW)) == {"read", "saved", "new"}
+    assert await found(Filters(created_after=BEGIN)) == {"read", "saved", "new"}
+    assert await found(Filters(created_after=BEGIN + timedelta(milliseconds=1))) == {"new"}
+    assert await found(Filters(topic="a", read=False)) == {"new"}
+
+
+@pytest.mark.parametrize(
+    ("search", "expected"),
+    [
+        ("build", {"Build 100% done", "other"}),
+        ("BUILD", {"Build 100% done", "other"}),
+        ("100%", {"Build 100% done"}),
+        ("%", {"Build 100% done"}),
+        ("_", {"snake_case"}),
+        ("\\", {"back\\slash"}),
+        ("ärger", {"ÄRGER"}),
+        ("'; DROP TABLE notification; --", set()),
+        ("nothing", set()),
+    ],
+)
+async def test_search_is_literal_and_ignores_case(
+    inbox: Inbox, search: str, expected: set[str]
+) -> None:
+    await deliver(
+        inbox,
+        row(title="Build 100% done"),
+        row(EVERYBODY, title="other", description="the build of today"),
+        row(title="snake_case"),
+        row(title="back\\slash"),
+        row(title="ÄRGER"),
+    )
+    assert set(await titles(inbox, filters=Filters(search=search))) == expected
+
+
+async def test_topics_are_those_of_the_filtered(inbox: Inbox) -> None:
+    read, *_ = await deliver(
+        inbox,
+        row(topic="b", severity=Severity.LOW),
+        row(topic="b"),
+        row(topic=None),
+        row(EVERYBODY, topic="a"),
+        row(BOB, topic="others"),
+    )
+    await inbox.update(ADA, [read], read=True, saved=None)
+    assert await inbox.topics(ADA, ALL) == ["a", "b"]
+    assert await inbox.topics(ADA, Filters(read=True)) == ["b"]
+    assert await inbox.topics(ADA, Filters(search="nothing")) == []
+
+
+async def test_status_counts_own_and_broadcasts(inbox: Inbox) -> None:
+    mine, _, everyones, _ = await deliver(inbox, row(), row(), row(EVERYBODY), row(EVERYBODY))
+    assert await inbox.status(ADA) == (4, 0)
+    await inbox.update(ADA, [mine, everyones], read=True, saved=None)
+    assert await inbox.status(ADA) == (2, 2)
+    assert await inbox.status(BOB) == (2, 0)
+
+
+async def test_others_notifications_are_never_seen(inbox: Inbox) -> None:
+    theirs, everyones = await deliver(inbox, row(BOB, title="secret"), row(EVERYBODY))
+    assert await inbox.get(ADA, theirs) is None
+    assert await inbox.get(ADA, uuid4()) is None
+    assert (await inbox.get(BOB, theirs)) is not None
+    assert (await inbox.get(ADA, everyones)) is not None
+    assert "secret" not in await titles(inbox)
+    assert await inbox.update(ADA, [theirs], read=None, saved=None) == []
+
+
+async def test_find_looks_for_all_in_the_order_asked(inbox: Inbox) -> None:
+    ids = await deliver(inbox, row(ADA), row(BOB), row(EVERYBODY))
+    found = await inbox.find([*reversed(ids), uuid4(), ids[0]])
+    assert [item.id for item in found] == ids[::-1]
+    assert [item.user for item in found] == [None, BOB, ADA]
+
+
+async def test_a_new_user_does_not_get_what_was_broadcast_long_ago(
+    inbox: Inbox, clock: Clock
+) -> None:
+    await deliver(inbox, row(EVERYBODY, title="old", scope="s"), row(ADA, title="mine"))
+    assert set(await titles(inbox, ADA)) == {"old", "mine"}
+    clock.advance(days=31)
+    await deliver(inbox, row(EVERYBODY, title="new"))
+    assert set(await titles(inbox, ADA)) == {"old", "mine", "new"}, "who was there keeps it"
+    assert await titles(inbox, BOB) == ["new"]
+    assert await inbox.status(BOB) == (1, 0)
+    clock.advance(days=100)
+    assert await titles(inbox, BOB) == ["new"]
+    await inbox.deliver([row(EVERYBODY, title="old again", scope="s", sequence=2)])
+    assert set(await titles(inbox, BOB)) == {"new", "old again"}, "it was said again"

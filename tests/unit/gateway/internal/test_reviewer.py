@@ -1,0 +1,123 @@
+"""The operator is let in, and nobody else."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.requests import HTTPConnection
+
+from notifications_operator.api.errors import UnavailableError
+from notifications_operator.gateway.errors import (
+    AuthenticationError,
+    NotAllowedError,
+    ServiceUnavailableError,
+)
+from notifications_operator.gateway.internal.reviewer import (
+    REMEMBERED,
+    TOKEN_LIMIT,
+    TokenReviewer,
+)
+from notifications_operator.gateway.internal.settings import InternalSettings
+from tests.unit.gateway.internal.internal_builders import AUDIENCE, OPERATOR, MemoryReviews
+
+SETTINGS = InternalSettings(
+    operator_namespace="notifications-system", operator_service_account="notifications"
+)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def connection(authorization: str | None = "Bearer good") -> HTTPConnection:
+    headers = [] if authorization is None else [(b"authorization", authorization.encode("latin-1"))]
+    return HTTPConnection({"type": "http", "headers": headers})
+
+
+def reviews() -> MemoryReviews:
+    return MemoryReviews(
+        users={
+            ("good", AUDIENCE): OPERATOR,
+            ("other-account", AUDIENCE): "system:serviceaccount:team-a:default",
+            ("other-audience", "https://kubernetes.default.svc"): OPERATOR,
+        }
+    )
+
+
+async def test_the_operator_is_let_in() -> None:
+    await TokenReviewer(reviews(), SETTINGS).require_operator(connection())
+    await TokenReviewer(reviews(), SETTINGS).require_operator(connection("bearer  good"))
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "good",
+        "Basic good",
+        "Bearer",
+        "Bearer a b",
+        "Bearer \xfc",
+        f"Bearer {'x' * 20000}",
+    ],
+)
+async def test_no_token_is_none_to_ask_about(authorization: str | None) -> None:
+    asked = reviews()
+    with pytest.raises(AuthenticationError):
+        await TokenReviewer(asked, SETTINGS).require_operator(connection(authorization))
+    assert asked.asked == []
+    assert TOKEN_LIMIT < 20000
+
+
+@pytest.mark.parametrize("token", ["forged", "other-audience"])
+async def test_a_token_that_is_not_for_us(token: str) -> None:
+    with pytest.raises(AuthenticationError, match=AUDIENCE):
+        await TokenReviewer(reviews(), SETTINGS).require_operator(connection(f"Bearer {token}"))
+
+
+async def test_another_account_with_our_audience() -> None:
+    with pytest.raises(NotAllowedError, match="notifications-system:notifications"):
+        await TokenReviewer(reviews(), SETTINGS).require_operator(
+            connection("Bearer other-account")
+        )
+
+
+async def test_the_word_counts_for_a_while() -> None:
+    asked, clock = reviews(), Clock()
+    reviewer = TokenReviewer(asked, SETTINGS, clock=clock)
+    for _ in range(3):
+        await reviewer.require_operator(connection())
+        with pytest.raises(AuthenticationError):
+            await reviewer.require_operator(connection("Bearer forged"))
+    assert asked.asked == ["good", "forged"]
+    del asked.users["good", AUDIENCE]
+    clock.now = SETTINGS.review_seconds
+    with pytest.raises(AuthenticationError):
+        await reviewer.require_operator(connection())
+
+
+async def test_many_tokens_are_not_all_remembered() -> None:
+    asked = reviews()
+    reviewer = TokenReviewer(asked, SETTINGS)
+    await reviewer.require_operator(connection())
+    for number in range(REMEMBERED):
+        with pytest.raises(AuthenticationError):
+            await reviewer.require_operator(connection(f"Bearer forged-{number}"))
+    assert len(reviewer._words) == REMEMBERED
+    await reviewer.require_operator(connection())
+    assert asked.asked.count("good") == 2
+
+
+async def test_nobody_is_let_in_while_the_api_server_is_away() -> None:
+    asked = reviews()
+    asked.error = UnavailableError("connection refused")
+    reviewer = TokenReviewer(asked, SETTINGS)
+    with pytest.raises(ServiceUnavailableError) as caught:
+        await reviewer.require_operator(connection())
+    assert caught.value.headers["Retry-After"] == "5"
+    asked.error = None
+    await reviewer.require_operator(connection())

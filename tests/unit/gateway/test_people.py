@@ -1,0 +1,75 @@
+"""Who has an e-mail address."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from notifications_operator.api.errors import KubernetesError
+from notifications_operator.gateway.people import People
+
+USER = """
+apiVersion: backstage.io/v1alpha1
+kind: User
+metadata: {{name: {name}}}
+spec: {{profile: {{email: {email}}}, memberOf: []}}
+"""
+
+
+class Catalog:
+    """One ConfigMap with users; may be away."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, str] = {}
+        self.version = 0
+        self.away = False
+
+    def set(self, **users: str) -> None:
+        self.users, self.version = users, self.version + 1
+
+    async def list_catalog(self, namespace: str) -> tuple[list[dict[str, Any]], str]:
+        if self.away:
+            raise KubernetesError("no answer")
+        metadata = {
+            "namespace": namespace,
+            "name": "users",
+            "uid": "1",
+            "resourceVersion": str(self.version),
+        }
+        documents = [USER.format(name=name, email=email) for name, email in self.users.items()]
+        return [{"metadata": metadata, "data": {"users.yaml": "---".join(documents)}}], "1"
+
+
+async def test_one_user_has_an_address_in_any_case() -> None:
+    catalog = Catalog()
+    people = People(catalog, ["n"])
+    assert (people.find("ada@example.com"), people.problem) == (None, "not read yet")
+    catalog.set(ada="Ada@Example.com", grace="grace@example.com")
+    await people.look()
+    assert people.find("ada@EXAMPLE.com") == "user:default/ada"
+    assert people.find("nobody@example.com") is None
+    assert people.problem is None
+
+
+async def test_an_address_of_two_is_nobodys() -> None:
+    catalog = Catalog()
+    people = People(catalog, ["n"])
+    catalog.set(ada="team@example.com", grace="TEAM@example.com", edsger="team@example.com")
+    await people.look()
+    assert people.find("team@example.com") is None
+    catalog.set(ada="team@example.com")
+    await people.look()
+    assert people.find("team@example.com") == "user:default/ada"
+
+
+async def test_what_was_known_stays_while_the_catalog_is_away() -> None:
+    catalog = Catalog()
+    people = People(catalog, ["n"])
+    catalog.set(ada="ada@example.com")
+    await people.look()
+    catalog.away = True
+    await people.look()
+    assert people.find("ada@example.com") == "user:default/ada"
+    assert people.problem == "the catalog cannot be read: no answer"
+    catalog.away = False
+    await people.look()
+    assert people.problem is None
