@@ -1,7 +1,7 @@
 """Builds and tests the web page and its elements: `python -m hack.web build`.
 
 Node.js must be there, with npm; Debian 12's own is too old for the tools. What npm installs is kept
-in the cache, by the lock's digest, and `web/node_modules` leads there.
+in the cache, and `web/node_modules` leads there.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hack.cluster import cache, debian
 from hack.cluster.errors import ClusterError
+from hack.node_packages import NodePackagesError, installed
 
 REPOSITORY = Path(__file__).parent.parent
 WEB = REPOSITORY / "web"
@@ -26,8 +27,15 @@ NODE = (20, 19)
 """The oldest that Vite runs on."""
 
 _BROWSER_PACKAGES = ("chromium", "fonts-liberation")
-_LOCK = ("package.json", "package-lock.json", ".npmrc")
-_SOURCES = (*_LOCK, "index.html", "tsconfig.json", "vite.config.ts", "public", "src")
+_SOURCES = (
+    "package.json",
+    "package-lock.json",
+    "index.html",
+    "tsconfig.json",
+    "vite.config.ts",
+    "public",
+    "src",
+)
 
 
 def install(web: Path = WEB) -> None:
@@ -38,25 +46,18 @@ def install(web: Path = WEB) -> None:
     ClusterError
         If Node.js is missing or too old, npm fails, or npm was run there by hand.
     """
-    node = _node_version()
+    _check_node()
     modules = web / "node_modules"
     if modules.is_dir() and not modules.is_symlink():
-        raise ClusterError(
-            f"{modules} was made by npm itself; remove it, and it comes from the cache"
-        )
-    locked = [web / name for name in _LOCK]
-
-    def build(directory: Path) -> None:
-        _report("installing the page's build tools from web/package-lock.json")
-        for path in locked:
-            shutil.copy(path, directory)
-        _run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], directory, quiet=True)
-
-    installed = cache.entry(f"web/{node}-{_digest(web, _LOCK)[:16]}", build) / "node_modules"
+        raise ClusterError(f"{modules} was made by npm itself; remove it: the cache has its like")
+    try:
+        cached = installed(web) / "node_modules"
+    except NodePackagesError as error:
+        raise ClusterError(f"the page's build tools: {error}") from error
     with cache.locked(_lock_of(web)):
-        if not modules.is_symlink() or modules.readlink() != installed:
+        if not modules.is_symlink() or modules.readlink() != cached:
             modules.unlink(missing_ok=True)
-            modules.symlink_to(installed)
+            modules.symlink_to(cached)
 
 
 def build(web: Path = WEB) -> Path:
@@ -89,12 +90,12 @@ def check(*, browser: bool, report: Path | None) -> None:
     """
     build()
     _run(["npm", "run", "--silent", "check"], WEB)
-    arguments = ["npx", "--no-install", "vitest", "run"]
-    if not browser:
-        arguments += ["--project", "unit"]
+    arguments = ["npx", "--no-install", "vitest", "run", "--project", "unit"]
+    if browser:
+        arguments += ["--project", "browser"]
     if report is not None:
         arguments += ["--reporter=default", "--reporter=junit", f"--outputFile={report.resolve()}"]
-    _run(arguments, WEB, environment=_browser_environment() if browser else None)
+    _run(arguments, WEB, environment=browser_environment() if browser else None)
 
 
 def screenshots(directory: Path) -> None:
@@ -106,13 +107,12 @@ def screenshots(directory: Path) -> None:
         If a test fails, or there is no browser.
     """
     build()
-    environment = _browser_environment() | {"SCREENSHOTS": str(directory.resolve())}
+    environment = browser_environment() | {"SCREENSHOTS": str(directory.resolve())}
     tests = "test/browser/screenshots.test.ts"
     _run(["npx", "--no-install", "vitest", "run", tests], WEB, environment=environment)
 
 
-def _node_version() -> str:
-    """Return the version of Node.js, as `v22.1.0`."""
+def _check_node() -> None:
     if shutil.which("node") is None or shutil.which("npm") is None:
         raise ClusterError("the page is built with Node.js and npm, and they are not there")
     version = subprocess.run(
@@ -121,13 +121,10 @@ def _node_version() -> str:
     match = re.match(r"v(\d+)\.(\d+)\.", version)
     if match is None or (int(match[1]), int(match[2])) < NODE:
         wanted = ".".join(map(str, NODE))
-        raise ClusterError(
-            f"the page needs Node.js {wanted} or newer to be built; this is {version}"
-        )
-    return version
+        raise ClusterError(f"the page is built by Node.js {wanted} or newer; this is {version}")
 
 
-def _browser_environment() -> dict[str, str]:
+def browser_environment() -> dict[str, str]:
     """Return where the browser is that tests drive; Debian's is installed if there is none."""
     if chosen := os.environ.get("CHROMIUM"):
         return {"CHROMIUM": chosen}
@@ -178,10 +175,6 @@ def _run(
     if result.returncode != 0:
         output = f":\n{(result.stdout + result.stderr)[-4000:]}" if quiet else ""
         raise ClusterError(f"{' '.join(arguments)} failed{output}")
-
-
-def _report(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
