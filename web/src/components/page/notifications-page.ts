@@ -79,42 +79,41 @@ export class NotificationsPage extends ConnectedElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    window.addEventListener("popstate", this.#readUrl);
+    window.addEventListener("popstate", this.#moved);
     this.#clock = setInterval(() => this.requestUpdate(), CLOCK_INTERVAL);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    window.removeEventListener("popstate", this.#readUrl);
+    window.removeEventListener("popstate", this.#moved);
     clearInterval(this.#clock);
     this.#search.cancel();
     this.#inbox?.stop();
   }
 
-  protected override connect(): void {
+  protected override connect(): Promise<unknown> {
     this.#inbox?.stop();
     this.#inbox = new Inbox(this.client, () => this.requestUpdate());
-    if (this.ignoreUrl) {
-      void this.#load(this.state);
-    } else {
-      this.#readUrl();
-    }
+    return this.ignoreUrl ? this.#load(this.state) : this.#readUrl();
   }
 
   protected override refresh(): void {
     void this.#refreshing.call();
   }
 
-  readonly #readUrl = (): void => {
-    if (this.ignoreUrl) {
-      return;
-    }
+  #readUrl(): Promise<boolean> {
     this.state = readView(new URLSearchParams(location.search));
     this.#search.cancel();
     this.searchText = this.state.search;
     this.#toReveal = this.state.id;
     this.selected = new Set();
-    void this.#load(this.state);
+    return this.#load(this.state);
+  }
+
+  readonly #moved = (): void => {
+    if (!this.ignoreUrl) {
+      void this.#readUrl();
+    }
   };
 
   #writeUrl(replace: boolean): void {

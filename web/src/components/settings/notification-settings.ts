@@ -53,8 +53,8 @@ export class NotificationSettings extends ConnectedElement {
     return false;
   }
 
-  protected override connect(): void {
-    this.refresh();
+  protected override connect(): Promise<unknown> {
+    return this.#load();
   }
 
   protected override refresh(): void {

@@ -105,10 +105,10 @@ export class NotificationsSidebarItem extends ConnectedElement {
     this.#snacks.clear();
   }
 
-  protected override connect(): void {
+  protected override connect(): Promise<unknown> {
     this.#abort.abort();
     this.#abort = new AbortController();
-    this.refresh();
+    return this.#counting.call();
   }
 
   protected override refresh(): void {
