@@ -15,6 +15,7 @@ import yaml
 from notifications_operator.api.errors import NotFoundError
 from notifications_operator.api.references import NOTIFICATIONS
 from notifications_operator.gateway.application import Gateway
+from notifications_operator.gateway.identity.documents import make_session
 from notifications_operator.gateway.settings import GatewaySettings
 from tests.support.cluster import Body, MemoryCluster
 
@@ -25,6 +26,10 @@ TOKEN = "a-token-of-a-service-that-may-broadcast"
 """May do everything; its subject is `SUBJECT`."""
 
 SUBJECT = "external:build"
+
+OPERATOR = "system:serviceaccount:notifications-system:notifications"
+
+OPERATOR_TOKEN = "t0ken-of-the-0perator"
 
 ENTITIES_TOKEN = "a-token-of-a-service-that-may-not-broadcast"
 """May name two entity refs."""
@@ -97,6 +102,10 @@ class NotificationCluster(MemoryCluster):
         ]
         return min(sum(state not in left_out for state in states), at_most)
 
+    async def list_catalog(self, namespace: str) -> tuple[list[Body], str]:
+        """Return no ConfigMaps."""
+        return [], "1"
+
     async def close(self) -> None:
         """There are no connections."""
 
@@ -112,6 +121,14 @@ class NotificationCluster(MemoryCluster):
             status["state"] = "Delivered"
 
         self.write_status(NOTIFICATIONS, namespace, name, deliver)
+
+
+class Reviews:
+    """Knows the token of one ServiceAccount."""
+
+    async def user_of(self, token: str, *, audience: str) -> str | None:
+        """Return whose a token is; see `internal.reviewer.TokenReviews`."""
+        return OPERATOR if token == OPERATOR_TOKEN else None
 
 
 @dataclass(kw_only=True)
@@ -154,8 +171,15 @@ async def running_gateway(
         **settings.pop("server", {}),
     }
     known = {"file": callers, "poll_interval": 0.05, **settings.pop("callers", {})}
-    given = {"namespace": NAMESPACE, "server": server, "callers": known, **settings}
-    gateway = Gateway(GatewaySettings.model_validate(given), cluster)
+    database = {"url": f"sqlite:///{directory / 'inbox.db'}", **settings.pop("database", {})}
+    given = {
+        "namespace": NAMESPACE,
+        "server": server,
+        "callers": known,
+        "database": database,
+        **settings,
+    }
+    gateway = Gateway(GatewaySettings.model_validate(given), cluster, Reviews(), make_session())
     running = asyncio.create_task(gateway.run())
     ports = asyncio.create_task(gateway.wait_started())
     await asyncio.wait([running, ports], return_when=asyncio.FIRST_COMPLETED)
@@ -163,9 +187,10 @@ async def running_gateway(
         ports.cancel()
         running.result()
     port, internal_port = ports.result()
+    base = "http://127.0.0.1"
     async with (
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{internal_port}", trust_env=False) as other,
+        httpx.AsyncClient(base_url=f"{base}:{port}", trust_env=False, timeout=60) as client,
+        httpx.AsyncClient(base_url=f"{base}:{internal_port}", trust_env=False, timeout=60) as other,
     ):
         try:
             yield RunningGateway(

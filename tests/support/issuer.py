@@ -104,7 +104,10 @@ class Issuer:
     published
         The keys in the JWKS.
     documents
-        What is answered, by path; one that is missing is answered with 404.
+        What is answered, by path; one that is missing is answered with 404. An exception is an
+        answer too.
+    posted
+        Forms that were posted, with the ``Authorization`` header as ``authorization``.
     requests
         How often each path was asked for.
     away
@@ -115,6 +118,7 @@ class Issuer:
     key: SigningKey
     published: list[SigningKey]
     documents: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    posted: list[dict[str, str]] = field(default_factory=list)
     requests: Counter[str] = field(default_factory=Counter)
     away: bool = False
 
@@ -150,10 +154,13 @@ async def issuing(key: SigningKey | None = None) -> AsyncIterator[Issuer]:
             return web.Response(status=503)
         if (make := issuer.documents.get(request.path)) is None:
             return web.Response(status=404)
+        if request.method == "POST":
+            form = {name: str(value) for name, value in (await request.post()).items()}
+            issuer.posted.append(form | {"authorization": request.headers.get("Authorization", "")})
         return web.json_response(make())
 
     application = web.Application()
-    application.router.add_route("GET", "/{path:.*}", answer)
+    application.router.add_route("*", "/{path:.*}", answer)
     key = key or SigningKey.generate()
     async with TestServer(application) as server:
         issuer = Issuer(url=str(server.make_url("")).rstrip("/"), key=key, published=[key])

@@ -6,20 +6,35 @@ import asyncio
 import logging
 import signal
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from importlib import metadata
 from typing import Any, Protocol
 
+import aiohttp
+
 from ..kube.client import KubernetesClient
+from ..kube.reviews import TokenReviews as KubernetesTokenReviews
 from ..kube.transport import Transport
 from ..telemetry import metrics
 from .callers.limits import CallerRates, FailureLimit
 from .callers.tokens import StaticTokens
+from .identity.documents import make_session
+from .identity.identity import Identity
+from .inbox.database import Database
+from .inbox.engines import connect_postgresql
 from .inbox.ids import row_id
+from .inbox.inbox import Inbox
+from .inbox.retention import Retention
+from .internal.reviewer import TokenReviewer, TokenReviews
+from .internal.router import internal_router
+from .page.routes import page_router
+from .people import CatalogLists, People
 from .principals import Access
 from .readiness import Check
 from .rest.application import rest_application
-from .rest.bodies import BodyLimits
+from .rest.bodies import BodyLimits, read_json
 from .rest.internal import internal_application
+from .rest.reading import read_router
 from .rest.sending import sending_router
 from .sending.answer import Answers
 from .sending.backlog import Backlog
@@ -27,11 +42,16 @@ from .sending.cluster import Cluster
 from .sending.sender import Sender
 from .server import Listener
 from .settings import GatewaySettings
+from .signals.files import allow_sockets
+from .signals.hub import Hub
+from .signals.origins import Origins
+from .signals.relay import Relay
+from .signals.routes import signals_router
 
 logger = logging.getLogger(__name__)
 
 
-class Client(Cluster, Protocol):
+class Client(Cluster, CatalogLists, Protocol):
     """Connections to the cluster, which are closed at the end."""
 
     async def close(self) -> None:
@@ -40,46 +60,60 @@ class Client(Cluster, Protocol):
 
 
 class Gateway:
-    """One process of the gateway."""
+    """One process of the gateway.
 
-    def __init__(self, settings: GatewaySettings, client: Client) -> None:
+    Parameters
+    ----------
+    client, reviews
+        The API server.
+    session
+        HTTP client for issuers of tokens; closed at the end.
+    """
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        client: Client,
+        reviews: TokenReviews,
+        session: aiohttp.ClientSession,
+    ) -> None:
         metrics.set_build(metadata.version("notifications-operator"))
         self._settings = settings
         self._client = client
+        self._session = session
         self._stop = asyncio.Event()
         self._ports: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
         self._tokens = StaticTokens(settings.callers, namespace=settings.namespace)
         self._backlog = Backlog(client, most=settings.sending.max_unfinished)
-        access = Access(
-            self._tokens,
-            failures=FailureLimit(per_minute=settings.callers.failures_per_minute),
+        self._database = Database(settings.database)
+        self._inbox = Inbox(
+            self._database, defaults=settings.default_settings, channels=settings.channels
         )
-        server = settings.server
-        sending = sending_router(
-            Sender(client, self._backlog, settings.sending),
-            Answers(row_id=row_id, rows=None, timeout=settings.sending.rows_timeout),
-            access,
-            rates=CallerRates(),
-            limits=BodyLimits(max_bytes=server.max_body_bytes, seconds=server.body_timeout),
+        self._people = People(client, settings.catalog_namespaces)
+        self._identity = Identity(
+            oidc=settings.oidc,
+            backstage=settings.backstage,
+            namespace=settings.namespace,
+            session=session,
+            database=self._database,
+            find_user_by_email=self._people.find,
         )
-        self._public = Listener(
-            rest_application(notifications=[sending], cors_origins=server.cors_origins),
-            host=server.host,
-            port=server.port,
-            grace=server.shutdown_grace,
+        self._hub = Hub(settings.signals)
+        self._relay = Relay(
+            self._database.engine,
+            self._hub,
+            settings.signals,
+            connect=partial(connect_postgresql, settings.database, background=True),
         )
-        self._internal = Listener(
-            internal_application(readiness=self._readiness),
-            host=server.host,
-            port=server.internal_port,
-            grace=1,
-        )
+        self._public = self._public_listener()
+        self._internal = self._internal_listener(reviews)
 
     async def run(self) -> None:
         """Run until SIGTERM or SIGINT, or until something that must not end ends."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        allow_sockets(self._settings.signals.max_sockets)
         try:
             await self._tokens.load()
             internal_port = await self._internal.start()
@@ -98,12 +132,66 @@ class Gateway:
         """Let `run` finish what is under way, and end."""
         self._stop.set()
 
+    def _public_listener(self) -> Listener:
+        settings = self._settings
+        server = settings.server
+        limits = BodyLimits(max_bytes=server.max_body_bytes, seconds=server.body_timeout)
+        access = Access(
+            self._tokens,
+            *self._identity.authenticators,
+            failures=FailureLimit(per_minute=settings.callers.failures_per_minute),
+        )
+        sending = sending_router(
+            Sender(self._client, self._backlog, settings.sending),
+            Answers(row_id=row_id, rows=self._inbox, timeout=settings.sending.rows_timeout),
+            access,
+            rates=CallerRates(),
+            limits=limits,
+        )
+        reading = read_router(self._inbox, access, read_json=partial(read_json, limits=limits))
+        page = page_router(
+            settings.page,
+            app_base_url=settings.app_base_url,
+            login=settings.oidc.login is not None,
+        )
+        others = [
+            signals_router(self._hub, access, Origins(*server.cors_origins)),
+            *self._identity.routers(access),
+        ]
+        return Listener(
+            rest_application(
+                notifications=[sending, reading],
+                others=others if page is None else [*others, page],
+                cors_origins=server.cors_origins,
+            ),
+            host=server.host,
+            port=server.port,
+            grace=server.shutdown_grace,
+            ping_interval=settings.signals.ping_interval,
+        )
+
+    def _internal_listener(self, reviews: TokenReviews) -> Listener:
+        settings = self._settings
+        operator = settings.internal
+        routers = []
+        if operator is not None:
+            routers.append(internal_router(self._inbox, TokenReviewer(reviews, operator)))
+        return Listener(
+            internal_application(readiness=self._readiness, routers=routers),
+            host=settings.server.host,
+            port=settings.server.internal_port,
+            grace=1,
+            ping_interval=settings.signals.ping_interval,
+        )
+
     async def _work(self) -> None:
         """Keep everything going until it is to stop."""
         works: Mapping[str, Coroutine[Any, Any, object]] = {
             "public listener": self._public.run(),
             "internal listener": self._internal.run(),
             "callers": self._tokens.keep_loading(),
+            "identity": self._identity.run(),
+            "inbox": self._keep_inbox(),
         }
         own = [asyncio.create_task(work, name=name) for name, work in works.items()]
         stop = asyncio.create_task(self._stop.wait(), name="stop")
@@ -120,6 +208,17 @@ class Gateway:
                 task.cancel()
             await asyncio.gather(stop, *own, return_exceptions=True)
 
+    async def _keep_inbox(self) -> None:
+        """Wait for the database, without which services can send all the same; then keep it."""
+        await self._database.start()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._relay.run())
+            tasks.create_task(
+                Retention(self._inbox, self._database, self._settings.retention).run()
+            )
+            if self._settings.oidc.match_email:
+                tasks.create_task(self._people.run())
+
     async def _drain(self) -> None:
         """Let clients go elsewhere, then finish what is under way."""
         logger.info("stopping")
@@ -130,17 +229,30 @@ class Gateway:
         await self._public.stop()
         await self._internal.stop()
         await self._backlog.close()
+        await self._database.close()
+        await self._session.close()
         await self._client.close()
 
     def _readiness(self) -> Mapping[str, Check]:
+        identity = self._identity
+        database = None if self._database.ready else "waiting for the database"
         stopping = "stopping" if self._stop.is_set() else None
         return {
             "callers": Check(problem=self._tokens.problem, serving=self._tokens.loaded),
+            "database": Check(problem=database),
+            "signals": Check(problem=self._relay.problem),
+            "identity": Check(problem=identity.problem, serving=identity.ready),
             "listener": Check(problem=stopping, serving=False),
         }
 
 
 async def run(settings: GatewaySettings) -> None:
     """Run the gateway with these settings."""
-    client = KubernetesClient(await Transport.connect())
-    await Gateway(settings, client).run()
+    transport = await Transport.connect()
+    gateway = Gateway(
+        settings,
+        KubernetesClient(transport),
+        KubernetesTokenReviews(transport),
+        make_session(),
+    )
+    await gateway.run()

@@ -10,8 +10,7 @@ from collections.abc import Generator
 import uvicorn
 from starlette.types import ASGIApp
 
-HEAD_BYTES = 64 * 1024
-"""Most bytes of a request's head: tokens with many groups are long."""
+from .signals.transport import uvicorn_options
 
 KEEP_ALIVE_SECONDS = 75
 """Seconds that an idle connection is kept: longer than proxies keep theirs (nginx: 60 s), so that
@@ -39,9 +38,13 @@ class Listener:
     ----------
     grace
         Seconds in which requests under way may finish after `stop`.
+    ping_interval
+        Seconds between pings of a WebSocket.
     """
 
-    def __init__(self, application: ASGIApp, *, host: str, port: int, grace: int) -> None:
+    def __init__(
+        self, application: ASGIApp, *, host: str, port: int, grace: int, ping_interval: float
+    ) -> None:
         config = uvicorn.Config(
             application,
             lifespan="off",
@@ -52,8 +55,7 @@ class Listener:
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=grace,
-            h11_max_incomplete_event_size=HEAD_BYTES,
-            ws_per_message_deflate=False,
+            **uvicorn_options(ping_interval=ping_interval),
         )
         self._server = _Server(config)
         self._host = host

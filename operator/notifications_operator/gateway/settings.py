@@ -8,7 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from .callers.settings import CallerSettings
+from .identity.settings import BackstageSettings, OIDCSettings
+from .inbox.settings import DatabaseSettings, DefaultSettings, RetentionSettings
+from .internal.settings import InternalSettings
+from .page.settings import PageSettings
 from .sending.settings import SendingSettings
+from .signals.settings import SignalsSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Namespace = Annotated[
@@ -62,6 +67,24 @@ class GatewaySettings(BaseSettings):
 
     log_level: Annotated[str, Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")] = "INFO"
 
+    app_base_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None
+    """Where relative links lead (Backstage's ``app.baseUrl``)."""
+
+    channels: list[str] = Field(default_factory=lambda: ["Web", "Email"])
+    """Channels of the operator's processors that users can choose about."""
+
+    catalog_namespaces: list[Namespace] = Field(default_factory=list)
+    """Where the catalog's ConfigMaps are; read only for ``oidc.match_email``."""
+
     server: ServerSettings = Field(default_factory=ServerSettings)
     callers: CallerSettings = Field(default_factory=CallerSettings)
     sending: SendingSettings = Field(default_factory=SendingSettings)
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    default_settings: DefaultSettings = Field(default_factory=DefaultSettings)
+    oidc: OIDCSettings = Field(default_factory=OIDCSettings)
+    backstage: BackstageSettings = Field(default_factory=BackstageSettings)
+    signals: SignalsSettings = Field(default_factory=SignalsSettings)
+    page: PageSettings = Field(default_factory=PageSettings)
+    internal: InternalSettings | None = None
+    """Whom the internal port takes deliveries from; unset: from nobody."""

@@ -118,10 +118,9 @@ export class NotificationsClient {
     try {
       return await response.json();
     } catch (error) {
-      if (isAborted(error)) {
-        throw error;
-      }
-      throw new UnexpectedAnswerError("The server's answer is not JSON");
+      throw error instanceof SyntaxError
+        ? new UnexpectedAnswerError("The server's answer is not JSON")
+        : this.#failure(error);
     }
   }
 
@@ -129,14 +128,19 @@ export class NotificationsClient {
     try {
       return await fetch(`${this.#baseUrl}${path}`, init);
     } catch (error) {
-      if (isAborted(error)) {
-        throw error;
-      }
-      if (error instanceof Error && error.name === "TimeoutError") {
-        throw new ConnectionError(`The server did not answer within ${this.#timeout / 1000} s`);
-      }
-      throw new ConnectionError("The server cannot be reached");
+      throw this.#failure(error);
     }
+  }
+
+  #failure(error: unknown): unknown {
+    if (isAborted(error)) {
+      return error;
+    }
+    return new ConnectionError(
+      error instanceof Error && error.name === "TimeoutError"
+        ? `The server did not answer within ${this.#timeout / 1000} s`
+        : "The server cannot be reached",
+    );
   }
 }
 

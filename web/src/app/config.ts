@@ -55,9 +55,13 @@ export async function loadConfig(): Promise<PageConfig> {
   return { ...DEFAULT_CONFIG, ...((await response.json()) as Partial<PageConfig>) };
 }
 
+/** Longest way back that the gateway takes along. */
+const RETURN_TO_LENGTH = 1024;
+
 /** Return where to sign in, and come back from. */
 export function signInHref(signInUrl: string, here: Location): string {
   const url = new URL(signInUrl, here.href);
-  url.searchParams.set("return_to", here.pathname + here.search + here.hash);
+  const back = here.pathname + here.search + here.hash;
+  url.searchParams.set("return_to", back.length <= RETURN_TO_LENGTH ? back : here.pathname);
   return url.href;
 }

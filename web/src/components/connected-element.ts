@@ -40,7 +40,9 @@ export abstract class ConnectedElement extends LitElement {
   declare theme: string | null;
 
   protected client!: NotificationsClient;
-  protected live: LiveUpdates | null = null;
+  #live: LiveUpdates | null = null;
+  /** Whether nobody is signed in: a session that ended does not come back by itself. */
+  #refused = false;
 
   constructor() {
     super();
@@ -51,8 +53,8 @@ export abstract class ConnectedElement extends LitElement {
     this.theme = null;
   }
 
-  /** Begin, with another client than before if there was one. */
-  protected abstract connect(): void;
+  /** Begin, with another client than before if there was one; done with the first answer. */
+  protected abstract connect(): Promise<unknown>;
 
   /** Read anew, without anybody having asked for it. */
   protected abstract refresh(): void;
@@ -73,21 +75,20 @@ export abstract class ConnectedElement extends LitElement {
     super.connectedCallback();
     window.addEventListener(CHANGED, this.#changedElsewhere);
     if (this.hasUpdated) {
-      this.#connect(); // Moved within the document.
+      void this.#connect(); // Moved within the document.
     }
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     window.removeEventListener(CHANGED, this.#changedElsewhere);
-    this.live?.stop();
-    this.live = null;
+    this.#stop();
   }
 
   protected override willUpdate(changed: PropertyValues): void {
     const connection = ["baseUrl", "signalsUrl", "getToken"];
     if (this.isConnected && connection.some((property) => changed.has(property))) {
-      this.#connect();
+      void this.#connect();
     }
   }
 
@@ -96,26 +97,43 @@ export abstract class ConnectedElement extends LitElement {
     this.dispatchEvent(new CustomEvent(CHANGED, { bubbles: true, composed: true }));
   }
 
+  /** Begin anew, after an error. */
+  protected restart(): void {
+    void this.#connect();
+    this.announceChange();
+  }
+
   /** Say that nobody is signed in, if that is what went wrong. */
   protected announceError(error: unknown): void {
     if (isUnauthenticated(error)) {
+      if (this.getToken === undefined) {
+        this.#refused = true;
+        this.#stop();
+      }
       this.dispatchEvent(new CustomEvent(UNAUTHENTICATED, { bubbles: true, composed: true }));
     }
   }
 
-  #connect(): void {
-    this.live?.stop();
-    this.client = new NotificationsClient({ baseUrl: this.baseUrl, getToken: this.getToken });
-    this.connect();
-    if (!this.isLive) {
-      return;
+  async #connect(): Promise<void> {
+    this.#stop();
+    this.#refused = false;
+    const client = new NotificationsClient({ baseUrl: this.baseUrl, getToken: this.getToken });
+    this.client = client;
+    await this.connect();
+    // Nobody connects who is not known to be somebody.
+    if (this.isLive && this.isConnected && !this.#refused && this.client === client) {
+      this.#live = new LiveUpdates({
+        signals: this.#signals(),
+        refresh: () => this.refresh(),
+        onSignal: (signal) => this.onSignal(signal),
+      });
+      this.#live.start();
     }
-    this.live = new LiveUpdates({
-      signals: this.#signals(),
-      refresh: () => this.refresh(),
-      onSignal: (signal) => this.onSignal(signal),
-    });
-    this.live.start();
+  }
+
+  #stop(): void {
+    this.#live?.stop();
+    this.#live = null;
   }
 
   #signals(): SignalsClient {
@@ -129,7 +147,12 @@ export abstract class ConnectedElement extends LitElement {
   }
 
   readonly #changedElsewhere = (event: Event): void => {
-    if (this.isLive && event.composedPath()[0] !== this) {
+    if (!this.isLive || event.composedPath()[0] === this) {
+      return;
+    }
+    if (this.#refused) {
+      void this.#connect();
+    } else {
       this.refresh();
     }
   };

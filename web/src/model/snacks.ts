@@ -47,7 +47,7 @@ export class Snacks {
 
   /** Show one more; one of the same id is replaced. */
   add(notification: InboxNotification, options: SnackbarOptions): void {
-    this.#duration = options.autoHideDuration;
+    this.#duration = options.autoHideDuration || null; // 0 is not a time to read anything in.
     const others = this.#items.filter(({ id }) => id !== notification.id);
     const items = [...others, notification];
     for (const { id } of items.splice(0, items.length - Math.max(1, options.maxSnack))) {
@@ -64,6 +64,7 @@ export class Snacks {
     ids.forEach((id) => this.#forget(id));
     if (left.length !== this.#items.length) {
       this.#items = left;
+      this.#paused &&= left.length > 0; // What is gone is not left by anybody.
       this.changed();
     }
   }

@@ -48,3 +48,27 @@ export class Throttle {
     }, this.interval);
   }
 }
+
+/** Carries out an action that takes a while: never twice at a time, and anew if called meanwhile. */
+export class Coalesced {
+  #running = false;
+  #again = false;
+
+  constructor(private readonly action: () => Promise<unknown>) {}
+
+  async call(): Promise<void> {
+    if (this.#running) {
+      this.#again = true; // Giving up the one under way could go on for ever.
+      return;
+    }
+    this.#running = true;
+    try {
+      do {
+        this.#again = false;
+        await this.action();
+      } while (this.#again);
+    } finally {
+      this.#running = false;
+    }
+  }
+}

@@ -94,3 +94,18 @@ test("a refresh that fails leaves what is there, and says so", async () => {
   await page.getByRole("alert").getByText("could not be loaded").waitFor();
   await rowOf(page, "a").waitFor();
 });
+
+test("a slow server is not asked again before it answered, and what it says is shown", async () => {
+  const page = await world.open();
+  await page.getByText("Nothing unread.").waitFor();
+  await connected(world);
+  world.server.delay = 3000;
+  const end = Date.now() + 8000;
+  while (Date.now() < end) {
+    world.server.post(ADA, { payload: { title: "n" } });
+    await page.waitForTimeout(250);
+  }
+  // While signals went on coming, some were shown.
+  const shown = await page.locator("notifications-page #heading").innerText();
+  expect(shown).not.toBe("Unread notifications (0)");
+});

@@ -1,5 +1,6 @@
 /** The elements in a page of somebody else, on another origin. */
 
+import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Page } from "playwright-core";
@@ -187,6 +188,24 @@ test("a token that is refused is said to the portal", async () => {
   await page.getByRole("button", { name: "Try again" }).first().click();
   expect(await told).toBe(true);
 });
+
+test.each(["notifications-page", "notifications-sidebar-item", "notification-settings"])(
+  "all attributes of %s are documented, and no others",
+  async (name) => {
+    const page = await open();
+    const attributes = await page.evaluate(
+      (tag) =>
+        (customElements.get(tag) as unknown as { observedAttributes: string[] }).observedAttributes,
+      name,
+    );
+    const text = readFileSync(new URL("../../../docs/gateway/page.md", import.meta.url), "utf8");
+    const documented = ["All", `\`<${name}>\``].flatMap((heading) => {
+      const section = text.split(`\n### ${heading}\n`)[1]!.split(/\n##/)[0]!;
+      return [...section.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, attribute]) => attribute);
+    });
+    expect(documented.sort()).toEqual([...attributes].sort());
+  },
+);
 
 test("a script that is loaded twice does no harm", async () => {
   body += `<script src="${world.server.origin}/notifications.js"></script>`;

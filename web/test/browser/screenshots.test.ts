@@ -1,15 +1,21 @@
 /** Pictures for the documentation, of what the tests see; `SCREENSHOTS` says where to. */
 
-import { mkdirSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import type { New } from "../server/store";
 import { ADA, connected, rowOf, rows, useWorld } from "./support";
 
 const world = useWorld();
-const DIRECTORY = process.env["SCREENSHOTS"] ?? join(tmpdir(), "notifications-screenshots");
+const WANTED = process.env["SCREENSHOTS"];
+const DIRECTORY = WANTED ?? mkdtempSync(join(tmpdir(), "screenshots-"));
 mkdirSync(DIRECTORY, { recursive: true });
+afterAll(() => {
+  if (WANTED === undefined) {
+    rmSync(DIRECTORY, { recursive: true });
+  }
+});
 
 const HOUR = 3_600_000;
 
@@ -88,7 +94,7 @@ test.each([
   const page = await world.open("/", { viewport: { width, height }, colorScheme });
   await expect.poll(() => rows(page).count()).toBe(5);
   await rowOf(page, "Build of payments failed").waitFor();
-  await page.getByText("2 unread").or(page.getByText("5 unread")).first().waitFor();
+  await page.getByRole("link", { name: "Notifications 5 unread" }).waitFor();
   await page.screenshot({ path: join(DIRECTORY, `${name}.png`) });
 });
 

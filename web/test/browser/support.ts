@@ -45,10 +45,7 @@ export function useWorld(): World {
   const contexts: BrowserContext[] = [];
 
   beforeAll(async () => {
-    browser = await chromium.launch({
-      executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
-      args: FLAGS,
-    });
+    browser = await launch();
   });
   afterAll(() => browser.close());
 
@@ -87,7 +84,19 @@ export function useWorld(): World {
   return world;
 }
 
-async function openPage(context: BrowserContext, world: World, url: string): Promise<Page> {
+export function launch(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+    args: FLAGS,
+  });
+}
+
+/** Open a page, and note what it must not do. */
+export async function openPage(
+  context: BrowserContext,
+  world: Pick<World, "origins" | "problems">,
+  url: string,
+): Promise<Page> {
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
   page.on("pageerror", (error) => world.problems.push(`an error: ${error.message}`));
@@ -152,7 +161,9 @@ export function rowOf(page: Page, title: string): Locator {
 /** Wait until the page shows these titles, in this order. */
 export async function expectTitles(page: Page, titles: readonly string[]): Promise<void> {
   await expect
-    .poll(() => page.locator("notifications-page li.row h3 bdi:first-of-type").allInnerTexts())
+    .poll(() =>
+      page.locator("notifications-page li.row :is(h3 > bdi, h3 > a > bdi)").allInnerTexts(),
+    )
     .toEqual(titles);
 }
 

@@ -18,8 +18,9 @@ export class Signals {
   });
   /** Whether connections are refused, as by a server that is away. */
   refusing = false;
-  /** How many connections there ever were. */
+  /** How many connections there ever were, and how many were tried. */
   accepted = 0;
+  tried = 0;
 
   constructor(
     http: Server,
@@ -60,6 +61,7 @@ export class Signals {
   }
 
   #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    this.tried += 1;
     const token = request.headers["sec-websocket-protocol"] ?? null;
     const user = this.authenticate(request, token);
     if (request.url !== "/api/signals" || user === null || this.refusing) {

@@ -29,13 +29,6 @@ test("each goes after its time", () => {
   expect(ids(snacks)).toEqual([]);
 });
 
-test("without a duration they stay", () => {
-  const snacks = new Snacks(vi.fn());
-  snacks.add(some("a"), { ...OPTIONS, autoHideDuration: null });
-  vi.advanceTimersByTime(1e9);
-  expect(ids(snacks)).toEqual(["a"]);
-});
-
 test("the oldest go when there are too many, and the same comes once", () => {
   const snacks = new Snacks(vi.fn());
   for (const id of ["a", "b", "a", "c", "d"]) {
@@ -54,6 +47,23 @@ test("they stay while somebody is at them", () => {
   vi.advanceTimersByTime(5000);
   expect(ids(snacks)).toEqual(["a", "b"]);
   snacks.resume();
+  vi.advanceTimersByTime(1000);
+  expect(ids(snacks)).toEqual([]);
+});
+
+test.each([null, 0])("with a duration of %s they stay", (autoHideDuration) => {
+  const snacks = new Snacks(vi.fn());
+  snacks.add(some("a"), { ...OPTIONS, autoHideDuration });
+  vi.advanceTimersByTime(1e9);
+  expect(ids(snacks)).toEqual(["a"]);
+});
+
+test("one that was closed with the pointer on it holds back no others", () => {
+  const snacks = new Snacks(vi.fn());
+  snacks.add(some("a"), OPTIONS);
+  snacks.pause();
+  snacks.remove(["a"]);
+  snacks.add(some("b"), OPTIONS);
   vi.advanceTimersByTime(1000);
   expect(ids(snacks)).toEqual([]);
 });

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Throttle } from "../../src/model/throttle";
+import { Coalesced, Throttle } from "../../src/model/throttle";
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -75,5 +75,30 @@ describe("without a leading call", () => {
     throttle.cancel();
     vi.advanceTimersByTime(5000);
     expect(action).not.toHaveBeenCalled();
+  });
+});
+
+describe("coalesced", () => {
+  test("calls meanwhile are one more, and never beside", async () => {
+    const ends: (() => void)[] = [];
+    const action = vi.fn(() => new Promise<void>((resolve) => ends.push(resolve)));
+    const coalesced = new Coalesced(action);
+    const first = coalesced.call();
+    await coalesced.call();
+    await coalesced.call();
+    expect(action).toHaveBeenCalledTimes(1);
+    ends[0]!();
+    await vi.waitFor(() => expect(action).toHaveBeenCalledTimes(2));
+    ends[1]!();
+    await first;
+    expect(action).toHaveBeenCalledTimes(2);
+  });
+
+  test("one that fails does not stop the next", async () => {
+    const action = vi.fn().mockRejectedValueOnce(new Error("no"));
+    const coalesced = new Coalesced(action);
+    await expect(coalesced.call()).rejects.toThrow("no");
+    await coalesced.call();
+    expect(action).toHaveBeenCalledTimes(2);
   });
 });

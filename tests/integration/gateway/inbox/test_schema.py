@@ -12,6 +12,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from notifications_operator.gateway.identity import sessions
 from notifications_operator.gateway.inbox import tables
 from notifications_operator.gateway.inbox.database import Database
 from notifications_operator.gateway.inbox.engines import make_engine
@@ -25,7 +26,7 @@ from tests.support.postgres import Postgres
 
 def whole_metadata() -> MetaData:
     metadata = MetaData()
-    for part in (tables.metadata, outbox.metadata):
+    for part in (tables.metadata, outbox.metadata, sessions.metadata):
         for table in part.sorted_tables:
             table.to_metadata(metadata)
     return metadata

@@ -278,9 +278,7 @@ async def test_plugin_with_a_namespace(authenticator: BackstageAuthenticator) ->
     assert principal == ServicePrincipal(subject="plugin:housed", namespace="elsewhere")
 
 
-async def test_namespace_of_all_plugins(
-    backstage: Issuer, session: aiohttp.ClientSession
-) -> None:
+async def test_namespace_of_all_plugins(backstage: Issuer, session: aiohttp.ClientSession) -> None:
     authenticator = BackstageAuthenticator(
         BackstageSettings(
             base_url=backstage.url,

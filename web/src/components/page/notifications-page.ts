@@ -7,7 +7,7 @@ import type { InboxNotification, Update } from "../../api/types";
 import type { IconPaths } from "../../model/icons";
 import { Inbox } from "../../model/inbox";
 import { pageCount } from "../../model/paging";
-import { Throttle } from "../../model/throttle";
+import { Coalesced, Throttle } from "../../model/throttle";
 import { INITIAL, isFiltered, readView, writeView, type ViewState } from "../../model/view";
 import { jsonAttribute, switchAttribute } from "../attributes";
 import { ConnectedElement } from "../connected-element";
@@ -59,6 +59,7 @@ export class NotificationsPage extends ConnectedElement {
   #focused: { index: number; action: string } | null = null;
   /** The linked notification to which the user was not taken yet. */
   #toReveal: string | null = null;
+  readonly #refreshing = new Coalesced(() => this.#load(this.state));
   readonly #search = new Throttle(() => this.#searchNow(), SEARCH_INTERVAL, false);
 
   constructor() {
@@ -78,42 +79,41 @@ export class NotificationsPage extends ConnectedElement {
 
   override connectedCallback(): void {
     super.connectedCallback();
-    window.addEventListener("popstate", this.#readUrl);
+    window.addEventListener("popstate", this.#moved);
     this.#clock = setInterval(() => this.requestUpdate(), CLOCK_INTERVAL);
   }
 
   override disconnectedCallback(): void {
     super.disconnectedCallback();
-    window.removeEventListener("popstate", this.#readUrl);
+    window.removeEventListener("popstate", this.#moved);
     clearInterval(this.#clock);
     this.#search.cancel();
     this.#inbox?.stop();
   }
 
-  protected override connect(): void {
+  protected override connect(): Promise<unknown> {
     this.#inbox?.stop();
     this.#inbox = new Inbox(this.client, () => this.requestUpdate());
-    if (this.ignoreUrl) {
-      void this.#load(this.state);
-    } else {
-      this.#readUrl();
-    }
+    return this.ignoreUrl ? this.#load(this.state) : this.#readUrl();
   }
 
   protected override refresh(): void {
-    void this.#load(this.state);
+    void this.#refreshing.call();
   }
 
-  readonly #readUrl = (): void => {
-    if (this.ignoreUrl) {
-      return;
-    }
+  #readUrl(): Promise<boolean> {
     this.state = readView(new URLSearchParams(location.search));
     this.#search.cancel();
     this.searchText = this.state.search;
     this.#toReveal = this.state.id;
     this.selected = new Set();
-    void this.#load(this.state);
+    return this.#load(this.state);
+  }
+
+  readonly #moved = (): void => {
+    if (!this.ignoreUrl) {
+      void this.#readUrl();
+    }
   };
 
   #writeUrl(replace: boolean): void {
@@ -290,7 +290,7 @@ export class NotificationsPage extends ConnectedElement {
                   ? html`You are not signed in. <slot name="unauthenticated"></slot>`
                   : `The notifications could not be loaded: ${describe(error)}`
               }
-              <button @click=${() => this.refresh()}>Try again</button>
+              <button @click=${() => this.restart()}>Try again</button>
             </p>`
       }
       ${

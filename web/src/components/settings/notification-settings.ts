@@ -53,8 +53,8 @@ export class NotificationSettings extends ConnectedElement {
     return false;
   }
 
-  protected override connect(): void {
-    this.refresh();
+  protected override connect(): Promise<unknown> {
+    return this.#load();
   }
 
   protected override refresh(): void {
@@ -110,7 +110,7 @@ export class NotificationSettings extends ConnectedElement {
                   ? html`You are not signed in. <slot name="unauthenticated"></slot>`
                   : `The settings could not be loaded: ${describe(this.error)}`
               }
-              <button @click=${() => this.refresh()}>Try again</button>
+              <button @click=${() => this.restart()}>Try again</button>
             </p>`
       }
       ${

@@ -90,4 +90,9 @@ export const settingsStyles = css`
     opacity: 0.5;
     cursor: default;
   }
+  @media (forced-colors: active) {
+    input[role="switch"] {
+      appearance: auto;
+    }
+  }
 `;

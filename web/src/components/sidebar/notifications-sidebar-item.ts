@@ -6,6 +6,7 @@ import { ICONS } from "../../model/icons";
 import { resolveLink } from "../../model/links";
 import { snackbarOptions, Snacks, type SnackbarOptions } from "../../model/snacks";
 import { badge, cut, LINE_LENGTH } from "../../model/text";
+import { Coalesced } from "../../model/throttle";
 import { TitleCounter } from "../../model/title-counter";
 import { durationAttribute, jsonAttribute, switchAttribute } from "../attributes";
 import { ConnectedElement } from "../connected-element";
@@ -70,6 +71,7 @@ export class NotificationsSidebarItem extends ConnectedElement {
   readonly #snacks = new Snacks(() => this.requestUpdate());
   #abort = new AbortController();
   #fetches = 0;
+  readonly #counting = new Coalesced(() => this.#count());
 
   constructor() {
     super();
@@ -103,12 +105,14 @@ export class NotificationsSidebarItem extends ConnectedElement {
     this.#snacks.clear();
   }
 
-  protected override connect(): void {
-    this.refresh();
+  protected override connect(): Promise<unknown> {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    return this.#counting.call();
   }
 
   protected override refresh(): void {
-    void this.#count();
+    void this.#counting.call();
   }
 
   protected override onSignal(signal: NotificationSignal): void {
@@ -124,8 +128,7 @@ export class NotificationsSidebarItem extends ConnectedElement {
   }
 
   async #count(): Promise<void> {
-    this.#abort.abort();
-    const { signal } = (this.#abort = new AbortController());
+    const { signal } = this.#abort;
     const shown = this.#snacks.items;
     try {
       this.unreadCount = (await this.client.status(signal)).unread;
