@@ -16,7 +16,7 @@ from sqlalchemy import RowMapping, and_, null, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..signals.outbox import Signal, append
-from .filters import SEARCH_HEAD, search_text
+from .filters import search_head, search_text
 from .ids import clean_text, row_id
 from .statements import upsert
 from .tables import notification
@@ -129,6 +129,7 @@ async def _write(
 def _values(id_: UUID, row: Row, moment: datetime) -> dict[str, Any]:
     payload = row.payload
     search = search_text(payload.title, payload.description)
+    head = search_head(search)
     created = row.created.replace(microsecond=row.created.microsecond // 1000 * 1000)
     return {
         "id": id_,
@@ -145,8 +146,8 @@ def _values(id_: UUID, row: Row, moment: datetime) -> dict[str, Any]:
         "scope": payload.scope,
         "icon": payload.icon,
         "metadata": payload.metadata,
-        "search_head": search[:SEARCH_HEAD],
-        "search_whole": search if len(search) > SEARCH_HEAD else None,
+        "search_head": head,
+        "search_whole": None if head == search else search,
         "created": created,
         "delivered": moment,
         "updated": None,

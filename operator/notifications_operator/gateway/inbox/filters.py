@@ -16,8 +16,8 @@ from .tables import notification
 SEARCH_SEPARATOR = "\n"
 
 SEARCH_HEAD = 400
-"""Characters of the searched text that are in an index: PostgreSQL's tuples there have at most
-2,704 bytes."""
+"""Bytes of the searched text that are in an index: PostgreSQL's tuples there have at most 2,704,
+and a topic may have 1,020 of them."""
 
 
 class Texts(Enum):
@@ -89,6 +89,11 @@ ORDER_FIELDS = (
 def search_text(title: str, description: str | None) -> str:
     """Return the text in which a search looks."""
     return f"{title}{SEARCH_SEPARATOR}{description or ''}".casefold()
+
+
+def search_head(text: str) -> str:
+    """Return as much of the searched text as the index takes."""
+    return text.encode()[:SEARCH_HEAD].decode(errors="ignore")
 
 
 _TOPIC = bindparam("asked_topic", type_=Text())

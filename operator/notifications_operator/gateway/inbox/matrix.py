@@ -10,20 +10,44 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StringConstraints,
+    model_validator,
+)
 
 WEB = "Web"
 """The channel of the inbox itself."""
 
-SettingId = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=255)]
-
-Key = tuple[str, str, str]
-"""Channel, origin, topic, all folded; an empty topic is the origin, an empty origin the channel."""
+LONGEST_NAME = 1020
+"""Most bytes of a folded name: an origin and a topic must fit into one index tuple."""
 
 
 def fold(name: str) -> str:
     """Return the form in which names are compared: upstream's settings ignore case."""
     return name.casefold()
+
+
+def _check_name(name: str) -> str:
+    if "\0" in name:
+        raise ValueError("must not contain NUL")
+    if len(fold(name).encode()) > LONGEST_NAME:
+        raise ValueError(f"must have at most {LONGEST_NAME} bytes")
+    return name
+
+
+SettingId = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=512),
+    AfterValidator(_check_name),
+]
+
+Key = tuple[str, str, str]
+"""Channel, origin, topic, all folded; an empty topic is the origin, an empty origin the channel."""
 
 
 class _Model(BaseModel):
@@ -149,18 +173,21 @@ def effective_matrix(
     sources
         Origins and topics that the user knows; those of the defaults among them.
     """
+    # Not validated: what is stored is shown, whatever bounds there were.
     origins = _group(sources)
-    return SettingsMatrix(
+    return SettingsMatrix.model_construct(
         channels=[
-            ChannelSetting(
+            ChannelSetting.model_construct(
                 id=channel,
                 enabled=choices.channel(channel),
                 origins=[
-                    OriginSetting(
+                    OriginSetting.model_construct(
                         id=origin,
                         enabled=choices.wants(channel, origin, None),
                         topics=[
-                            TopicSetting(id=topic, enabled=choices.wants(channel, origin, topic))
+                            TopicSetting.model_construct(
+                                id=topic, enabled=choices.wants(channel, origin, topic)
+                            )
                             for topic in topics
                         ],
                     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from random import Random
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,7 @@ from notifications_operator.api.notification import Severity
 from notifications_operator.gateway.inbox.database import Database
 from notifications_operator.gateway.inbox.ids import row_id
 from notifications_operator.gateway.inbox.inbox import Inbox
+from notifications_operator.gateway.inbox.matrix import SettingsMatrix
 from notifications_operator.gateway.inbox.types import Change
 from tests.integration.gateway.inbox.builders import (
     ADA,
@@ -194,6 +196,21 @@ async def test_whole_characters_are_kept(inbox: Inbox) -> None:
     payload = (await only(inbox)).payload
     assert payload.title == "\u202eüß😀</script>\r\n"
     assert payload.metadata == {"😀": "é"}
+
+
+async def test_longest_texts_of_longest_characters_fit_into_the_indexes(inbox: Inbox) -> None:
+    whole = Random(7).choices([chr(0x10000 + number) for number in range(60_000)], k=32_768)
+    short = "".join(whole[:255])
+    longest = row(
+        f"user:{'n' * 63}/{'u' * 63}", title=short, description="".join(whole), topic=short[::-1],
+        scope=short, origin=short, icon=short,
+    )  # fmt: skip
+    await deliver(inbox, longest, row(EVERYBODY, title=short, topic=short[::-1], origin=short))
+    assert len(await everything(inbox, longest.user)) == 2
+    choice = {"id": short, "enabled": False}
+    matrix = {"channels": [{"id": "Web", "origins": [choice | {"topics": [choice]}]}]}
+    await inbox.save_settings(longest.user, SettingsMatrix.model_validate(matrix))
+    assert len(await everything(inbox, longest.user)) == 1
 
 
 async def test_concurrent_deliveries_of_one_scope_leave_one_row(inbox: Inbox) -> None:

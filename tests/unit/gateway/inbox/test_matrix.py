@@ -92,6 +92,12 @@ def test_matrix_shows_each_name_once_in_order() -> None:
     }
 
 
+def test_what_is_stored_is_shown_whatever_its_length() -> None:
+    found = effective_matrix(choices(), ["Web"], [("o" * 2000, "t" * 2000)])
+    (origin,) = found.to_json()["channels"][0]["origins"]
+    assert (origin["id"], origin["topics"][0]["id"]) == ("o" * 2000, "t" * 2000)
+
+
 def test_unique_names_keep_the_first() -> None:
     assert unique_names(["Web", "Email", "web", "WEB"]) == ["Web", "Email"]
 
@@ -102,7 +108,10 @@ def test_unique_names_keep_the_first() -> None:
         ({"channels": "x"}, "list"),
         ({"channels": [{"id": 1}]}, "string"),
         ({"channels": [{"id": ""}]}, "at least 1 character"),
-        ({"channels": [{"id": "x" * 256}]}, "at most 255 characters"),
+        ({"channels": [{"id": "x" * 513}]}, "at most 512 characters"),
+        ({"channels": [{"id": "\u0390" * 255}]}, "at most 1020 bytes"),
+        ({"channels": [{"id": "a\0"}]}, "NUL"),
+        ({"channels": [{"id": "\ud800"}]}, "unicode"),
         ({"channels": [{"id": "Web", "enabled": "yes"}]}, "boolean"),
         ({"channels": [{"id": "Web", "origins": [{"id": "a"}]}]}, "required"),
         ({"channels": [{"id": "Web"}, {"id": "web"}]}, "'web' is there twice"),
