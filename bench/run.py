@@ -10,6 +10,7 @@ from bench.broadcast import broadcast
 from bench.catalog import catalog
 from bench.environment import Environment
 from bench.figures import Figure
+from bench.inbox import ROWS, inbox
 from bench.killed import killed
 from bench.restart import restart
 from bench.signals import SOCKETS, signals
@@ -35,6 +36,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "catalog": Benchmark(measure=catalog, sizes=(100_000,), what="users"),
     "killed": Benchmark(measure=killed, sizes=(100_000,), what="users"),
     "takeover": Benchmark(measure=takeover, sizes=(15,), what="seconds of the Lease"),
+    "inbox": Benchmark(measure=inbox, sizes=(ROWS,), what="rows"),
     "signals": Benchmark(measure=signals, sizes=(SOCKETS,), what="sockets"),
     # Last, as what it leaves would be found by every later start.
     "restart": Benchmark(measure=restart, sizes=(10_000,), what="finished Notifications"),

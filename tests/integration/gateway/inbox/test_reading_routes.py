@@ -146,7 +146,7 @@ async def test_one_notification(client: httpx.AsyncClient, inbox: Inbox, path: s
 async def test_filters_reach_the_inbox(client: httpx.AsyncClient, inbox: Inbox) -> None:
     read, saved, _ = await deliver(
         inbox,
-        row(title="read", topic="a", severity=Severity.LOW),
+        row(title="read", topic="a", severity=Severity.LOW, created=BEGIN - timedelta(hours=1)),
         row(title="saved", description="100%", severity=Severity.HIGH),
         row(title="new", topic="a", created=BEGIN + timedelta(days=1)),
     )
