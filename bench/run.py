@@ -12,6 +12,7 @@ from bench.environment import Environment
 from bench.figures import Figure
 from bench.killed import killed
 from bench.restart import restart
+from bench.signals import SOCKETS, signals
 from bench.single import burst, latency
 from bench.takeover import takeover
 
@@ -34,6 +35,7 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "catalog": Benchmark(measure=catalog, sizes=(100_000,), what="users"),
     "killed": Benchmark(measure=killed, sizes=(100_000,), what="users"),
     "takeover": Benchmark(measure=takeover, sizes=(15,), what="seconds of the Lease"),
+    "signals": Benchmark(measure=signals, sizes=(SOCKETS,), what="sockets"),
     # Last, as what it leaves would be found by every later start.
     "restart": Benchmark(measure=restart, sizes=(10_000,), what="finished Notifications"),
 }

@@ -26,7 +26,7 @@ from .kube.lease import LeaseElector
 from .kube.transport import Transport
 from .processors.base import GatewayAddress
 from .processors.inbox.client import GatewayClient
-from .processors.inbox.preferences import GatewayPreferences
+from .processors.inbox.preferences import CONCURRENCY, GatewayPreferences
 from .processors.registry import ProcessorRegistry
 from .settings import GatewaySettings, Settings
 from .telemetry import metrics
@@ -39,9 +39,6 @@ WATCH_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 PREFERENCES_SECONDS = 10.0
 """Seconds that one question about users' settings may take; a Notification waits for it."""
-
-PREFERENCES_CONNECTIONS = 4
-"""Questions about users' settings that are asked at a time."""
 
 REACH_SECONDS = 2.0
 """Seconds between tries to reach the API server at start."""
@@ -250,9 +247,7 @@ def _preferences(settings: GatewaySettings) -> GatewayPreferences | None:
     address = GatewayAddress.of(settings)
     if address is None:
         return None
-    client = GatewayClient(
-        address, connections=PREFERENCES_CONNECTIONS, timeout=PREFERENCES_SECONDS
-    )
+    client = GatewayClient(address, connections=CONCURRENCY, timeout=PREFERENCES_SECONDS)
     return GatewayPreferences(client)
 
 

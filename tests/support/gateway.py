@@ -172,11 +172,14 @@ async def running_gateway(
     }
     known = {"file": callers, "poll_interval": 0.05, **settings.pop("callers", {})}
     database = {"url": f"sqlite:///{directory / 'inbox.db'}", **settings.pop("database", {})}
+    # Nothing is delivered here unless a test does it.
+    sending = {"rows_timeout": 0, **settings.pop("sending", {})}
     given = {
         "namespace": NAMESPACE,
         "server": server,
         "callers": known,
         "database": database,
+        "sending": sending,
         **settings,
     }
     gateway = Gateway(GatewaySettings.model_validate(given), cluster, Reviews(), make_session())
@@ -187,9 +190,10 @@ async def running_gateway(
         ports.cancel()
         running.result()
     port, internal_port = ports.result()
+    base = "http://127.0.0.1"
     async with (
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{internal_port}", trust_env=False) as other,
+        httpx.AsyncClient(base_url=f"{base}:{port}", trust_env=False, timeout=60) as client,
+        httpx.AsyncClient(base_url=f"{base}:{internal_port}", trust_env=False, timeout=60) as other,
     ):
         try:
             yield RunningGateway(

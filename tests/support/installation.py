@@ -200,7 +200,11 @@ class Installation:
             kubectl(
                 self.cluster.kubeconfig,
                 *("get", "deployment", "--namespace", self.namespace, "--output", "json"),
-                *("--selector", f"app.kubernetes.io/instance={self.release}"),
+                *(
+                    "--selector",
+                    f"app.kubernetes.io/instance={self.release}"
+                    ",app.kubernetes.io/component=operator",
+                ),
             ).stdout
         )["items"][0]
         pod = deployment["spec"]["template"]["spec"]

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, Self
 from urllib.parse import quote
 from uuid import uuid4
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 import pytest
 
 from hack.cluster import debian
@@ -110,11 +110,12 @@ class Postgres:
 
     programs: Programs
     directory: Path
+    parameters: Mapping[str, str]
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def start(cls) -> Self:
-        """Make a server and start it."""
+    def start(cls, **parameters: str) -> Self:
+        """Make a server and start it, with some of its parameters set."""
         # Not below pytest's directories, which only their owner may enter.
         directory = Path(tempfile.mkdtemp(prefix="postgres-"))
         account = _account()
@@ -123,7 +124,9 @@ class Postgres:
             os.chown(directory, account.pw_uid, account.pw_gid)
             if found.libraries:
                 found = _copied(found, directory)
-        server = cls(programs=found, directory=directory)
+        server = cls(
+            programs=found, directory=directory, parameters=_FAST | parameters
+        )
         try:
             server._initialise()
             server.run()
@@ -134,7 +137,7 @@ class Postgres:
 
     def run(self) -> None:
         """Start the process, again after `kill` or `shutdown`, and wait until it answers."""
-        options = [f"--{name}={value}" for name, value in _FAST.items()]
+        options = [f"--{name}={value}" for name, value in self.parameters.items()]
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
                 [

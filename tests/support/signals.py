@@ -19,13 +19,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from notifications_operator.gateway.errors import AuthenticationError, install_error_handlers
-from notifications_operator.gateway.principals import Access, Principal
+from notifications_operator.gateway.principals import Access, Authenticator, Principal
 from notifications_operator.gateway.signals.hub import Hub
 from notifications_operator.gateway.signals.origins import Origins
 from notifications_operator.gateway.signals.outbox import Signal
 from notifications_operator.gateway.signals.routes import signals_router
 from notifications_operator.gateway.signals.settings import SignalsSettings
 from notifications_operator.gateway.signals.transport import uvicorn_options
+from notifications_operator.telemetry import gateway as metrics
 
 CHANNEL = "notifications"
 
@@ -58,6 +59,12 @@ class Served:
     port: int
     server: uvicorn.Server
     task: asyncio.Task[None]
+    slow_before: float
+
+    @property
+    def slow(self) -> float:
+        """How many readers were closed for being slow."""
+        return _slow_readers() - self.slow_before
 
     @property
     def authority(self) -> str:
@@ -112,7 +119,7 @@ async def obeyed(client: ClientConnection) -> None:
 @asynccontextmanager
 async def serving(
     principals: Mapping[str, Principal],
-    *,
+    *others: Authenticator,
     settings: SignalsSettings | None = None,
     portals: Sequence[str] = (),
     port: int = 0,
@@ -123,7 +130,7 @@ async def serving(
     application = FastAPI()
     install_error_handlers(application)
     tokens = Tokens(principals)
-    application.include_router(signals_router(hub, Access(tokens), Origins(*portals)))
+    application.include_router(signals_router(hub, Access(*others, tokens), Origins(*portals)))
     options = uvicorn_options(ping_interval=settings.ping_interval)
     config = uvicorn.Config(
         application, log_config=None, lifespan="off", timeout_graceful_shutdown=20, **options
@@ -132,12 +139,24 @@ async def serving(
     with socket.create_server(("127.0.0.1", port)) as listener:
         task = asyncio.create_task(server.serve(sockets=[listener]))
         served = Served(
-            hub=hub, tokens=tokens, port=listener.getsockname()[1], server=server, task=task
+            hub=hub,
+            tokens=tokens,
+            port=listener.getsockname()[1],
+            server=server,
+            task=task,
+            slow_before=_slow_readers(),
         )
         try:
             yield served
         finally:
             await served.stop()
+
+
+def _slow_readers() -> float:
+    name = "notifications_gateway_sockets_closed_total"
+    found = metrics.REGISTRY.get_sample_value(name, {"reason": "try_again_later"})
+    assert found is not None
+    return found
 
 
 async def publish(hub: Hub, message: dict[str, Any], *users: str, channel: str = CHANNEL) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -9,10 +10,20 @@ from pydantic import Field, StringConstraints, model_validator
 
 from .conditions import Condition, ConditionType, find_condition
 from .fields import UNCOERCED, WORD_PATTERN, Boolean, Cut, Line, Message, ProcessorName, Word
-from .resource import GROUP, KubernetesModel, Resource, Time
+from .resource import GROUP, KubernetesModel, ObjectMeta, Resource, Time
 
 REDELIVER_ANNOTATION = f"{GROUP}/redeliver"
 """A new value sends again to the failed and unknown; ``all:<value>`` sends to everyone."""
+
+REQUESTED_ANNOTATION = f"{GROUP}/requested"
+"""When the request came that the Notification was made for, in ISO 8601 with fractions of a second.
+
+``creationTimestamp`` has whole seconds, in which the gateway makes many. It is believed where
+``spec.origin`` is, and close to ``creationTimestamp`` alone.
+"""
+
+CLOCK_TOLERANCE = timedelta(minutes=1)
+"""How far the clocks of the API server and of who made a Notification may be apart."""
 
 REDELIVER_LIMIT = 1024
 """Characters of the annotation that count; more would not fit into ``status.lastRedeliver``."""
@@ -243,6 +254,21 @@ class NotificationStatus(KubernetesModel):
     processors: list[ProcessorSummary] = Field(default_factory=list)
     deliveries: list[Delivery] = Field(default_factory=list)
     conditions: list[Condition] = Field(default_factory=list)
+
+
+def requested_moment(metadata: ObjectMeta) -> datetime | None:
+    """Return the moment that the requested annotation says, close to the creation it is about.
+
+    Who says it must be trusted; their clock and the API server's may differ a little.
+    """
+    try:
+        moment = datetime.fromisoformat(metadata.annotations[REQUESTED_ANNOTATION])
+    except (KeyError, ValueError):
+        return None
+    created = metadata.creation_timestamp
+    if created is None or moment.tzinfo is None:
+        return None
+    return moment if abs(moment - created) <= CLOCK_TOLERANCE else None
 
 
 class Notification(Resource):

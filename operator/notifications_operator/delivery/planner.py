@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..api.notification import DeliveryState, Notification, Severity
+from ..api.notification import DeliveryState, Notification, Severity, requested_moment
 from ..api.processor import ProcessorReason
 from ..api.reasons import Reason
 from ..catalog import Directory, Entity, EntityRef, Resolution
@@ -103,15 +103,13 @@ class Planner:
     def origin(self, notification: Notification) -> str:
         """Return whom the Notification comes from; users' claims count where they are trusted."""
         namespace = notification.metadata.namespace
-        trusted = namespace in self._settings.origins.trusted_namespaces
-        if trusted and notification.spec.origin:
+        if self._is_trusted(notification) and notification.spec.origin:
             return notification.spec.origin
         cluster = self._settings.cluster_name
         return f"namespace:{cluster}/{namespace}" if cluster else f"namespace:{namespace}"
 
     def outbound(self, notification: Notification, ledger: Ledger) -> OutboundNotification:
         """Return the notification as its processors send it, decorated in their order."""
-        created = notification.metadata.creation_timestamp or ledger.start_time
         outbound = OutboundNotification(
             uid=notification.metadata.uid,
             namespace=notification.metadata.namespace,
@@ -119,7 +117,7 @@ class Planner:
             revision=max(ledger.revision, 1),
             redelivery=ledger.redelivery,
             origin=ledger.origin or self.origin(notification),
-            created=created or datetime.now(UTC),
+            created=self._created(notification, ledger),
             broadcast=notification.spec.recipients.type == "broadcast",
             payload=notification.spec.payload,
         )
@@ -127,6 +125,15 @@ class Planner:
             if channel.name in taking_part(ledger):
                 outbound = channel.decorate(outbound)
         return outbound
+
+    def _is_trusted(self, notification: Notification) -> bool:
+        return notification.metadata.namespace in self._settings.origins.trusted_namespaces
+
+    def _created(self, notification: Notification, ledger: Ledger) -> datetime:
+        """Return when a Notification was created, to the fraction of a second if that is known."""
+        metadata = notification.metadata
+        requested = requested_moment(metadata) if self._is_trusted(notification) else None
+        return requested or metadata.creation_timestamp or ledger.start_time or datetime.now(UTC)
 
     def _plan_rows(self, plan: _Plan) -> Obstacle | None:
         """Resolve, select and merge; return the verdict if the Notification ends here."""

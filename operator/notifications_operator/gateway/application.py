@@ -42,6 +42,7 @@ from .sending.cluster import Cluster
 from .sending.sender import Sender
 from .server import Listener
 from .settings import GatewaySettings
+from .signals.files import allow_sockets
 from .signals.hub import Hub
 from .signals.origins import Origins
 from .signals.relay import Relay
@@ -112,6 +113,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        allow_sockets(self._settings.signals.max_sockets)
         try:
             await self._tokens.load()
             internal_port = await self._internal.start()

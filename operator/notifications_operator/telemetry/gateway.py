@@ -37,7 +37,7 @@ REQUEST_SECONDS = Histogram(
 )
 SENT = Counter(
     "notifications_gateway_sent",
-    "Requests to send that were answered with yes: the Notification was created, or there already.",
+    "Requests to send that were stored: the Notification was created, or found by its name.",
     ["result"],
     registry=REGISTRY,
 )
@@ -52,6 +52,16 @@ AUTHENTICATION_FAILURES = Counter(
     "Requests with credentials that were not valid.",
     registry=REGISTRY,
 )
+SOCKETS = Gauge(
+    "notifications_gateway_sockets", "WebSockets of signals that are open.", registry=REGISTRY
+)
+SOCKETS_CLOSED = Counter(
+    "notifications_gateway_sockets_closed",
+    "WebSockets that the gateway closed: token_expired, try_again_later (it reads too slowly) or "
+    "policy_violation (it sends too much).",
+    ["reason"],
+    registry=REGISTRY,
+)
 CHECK = Gauge(
     "notifications_gateway_ready_check",
     "Whether a check of the readiness probe finds nothing wrong.",
@@ -59,8 +69,10 @@ CHECK = Gauge(
     registry=REGISTRY,
 )
 
-for _result in ("created", "repeated"):
+for _result in ("created", "found"):
     SENT.labels(_result)
+for _reason in ("token_expired", "try_again_later", "policy_violation"):
+    SOCKETS_CLOSED.labels(_reason)
 for _collector in (metrics.BUILD_INFO, metrics.REQUESTS):
     REGISTRY.register(_collector)
 ProcessCollector(registry=REGISTRY)

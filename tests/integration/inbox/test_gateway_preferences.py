@@ -15,6 +15,7 @@ from notifications_operator.processors.base import GatewayAddress
 from notifications_operator.processors.inbox import preferences as module
 from notifications_operator.processors.inbox.client import GatewayClient
 from notifications_operator.processors.inbox.preferences import (
+    CONCURRENCY,
     LASTING_SECONDS,
     PAUSE_SECONDS,
     GatewayPreferences,
@@ -136,6 +137,26 @@ async def test_a_gateway_that_is_away_is_not_hammered(desk: Desk) -> None:
         with pytest.raises(PreferencesUnavailable, match="the database is away"):
             await desk.preferences.ask(BUILDS)
     assert len(desk.gateway.received) == 1
+
+
+async def test_whoever_waited_learns_that_it_is_away(desk: Desk) -> None:
+    """A gateway that hangs holds up a few questions, not thousands one after the other."""
+    gate = asyncio.Event()
+
+    async def hang(request: web.Request) -> web.StreamResponse:
+        await gate.wait()
+        return await refuse(503)(request)
+
+    desk.gateway.answer(*[hang] * 100)
+    asked = [asyncio.create_task(desk.preferences.ask(BUILDS)) for _ in range(100)]
+    async with asyncio.timeout(10):
+        # Two connections are all that this client makes.
+        while len(desk.gateway.received) < 2:
+            await asyncio.sleep(0.01)
+    gate.set()
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(found, PreferencesUnavailable) for found in answers)
+    assert len(desk.gateway.received) <= CONCURRENCY
 
 
 @pytest.mark.parametrize(

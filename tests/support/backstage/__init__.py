@@ -67,4 +67,4 @@ async def signals_client(base_url: str, *, token: str) -> AsyncIterator[SignalsC
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        await process.wait()

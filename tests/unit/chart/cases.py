@@ -55,8 +55,11 @@ GATEWAY: dict[str, Any] = {
 
 CALLER: dict[str, Any] = {
     "type": "static",
-    "options": {"token": "0123456789abcdef" * 2, "subject": "external:my-service"},
-    "maxRecipients": 10,
+    "options": {
+        "token": "0123456789abcdef" * 2,
+        "subject": "external:my-service",
+        "maxRecipients": 10,
+    },
 }
 
 EVERYTHING: dict[str, Any] = {

@@ -107,11 +107,13 @@ def test_may_do_no_more_than_it_needs(helm: Helm) -> None:
 
 
 def test_its_namespace_holds_nothing_else_and_outlives_the_release(helm: Helm) -> None:
-    rendered = render(helm, gateway())
+    rendered = render(helm, gateway(inboxNamespace={"quota": 20000}))
     namespace = one(rendered, "Namespace", "notifications-inbox")
     assert namespace["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     quota = one(rendered, "ResourceQuota", "notifications-gateway")["spec"]["hard"]
     assert quota == {"count/notifications.notifications.orchestrator.io": "20000", "pods": "0"}
+    quota = one(render(helm, gateway()), "ResourceQuota", "notifications-gateway")
+    assert quota["spec"]["hard"] == {"pods": "0"}
 
 
 def test_callers_go_to_a_secret(helm: Helm) -> None:

@@ -112,6 +112,20 @@ async def test_a_broadcast_in_slices() -> None:
         assert len(script.sent) == 299 + 300
 
 
+async def test_news_of_the_catalog_are_asked_about_in_slices_too() -> None:
+    source, script = Source(), Script(channel="Email")
+    refs = [f"user:default/{name}" for name in [*NAMES, "zoe"]]
+    catalog = directory(users_yaml(NAMES))
+    async with world(scripts={"email": script}, catalog=catalog, preferences=source) as w:
+        w.notify(to=refs)
+        await w.until(lambda: w.get().status.summary == "300/300", "the known ones are sent")
+        source.answer = Preferences(differing={"Email": {"user:default/zoe"}})
+        w.engine.use_directory(directory(users_yaml([*NAMES, "zoe"])))
+        await w.finished()
+        assert w.rows()["user:default/zoe"].reason == "OptedOut"
+        assert len(source.questions) == 2
+
+
 async def test_it_is_deleted_while_the_answer_is_out() -> None:
     source, script = Source(), Script(channel="Email")
     async with world(scripts={"email": script}, preferences=source) as w:

@@ -16,7 +16,7 @@ from sqlalchemy import RowMapping, and_, null, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..signals.outbox import Signal, append
-from .filters import search_text
+from .filters import SEARCH_HEAD, search_text
 from .ids import clean_text, row_id
 from .statements import upsert
 from .tables import notification
@@ -107,7 +107,7 @@ async def _write(
     new, old = statement.excluded, notification.c
     overwritten = (
         "uid", "sequence", "identity", "title", "description", "link",
-        "severity", "topic", "icon", "metadata", "search",
+        "severity", "topic", "icon", "metadata", "search_head", "search_whole",
     )  # fmt: skip
     changed = {name: new[name] for name in overwritten}
     newer = and_(
@@ -128,6 +128,7 @@ async def _write(
 
 def _values(id_: UUID, row: Row, moment: datetime) -> dict[str, Any]:
     payload = row.payload
+    search = search_text(payload.title, payload.description)
     created = row.created.replace(microsecond=row.created.microsecond // 1000 * 1000)
     return {
         "id": id_,
@@ -144,7 +145,8 @@ def _values(id_: UUID, row: Row, moment: datetime) -> dict[str, Any]:
         "scope": payload.scope,
         "icon": payload.icon,
         "metadata": payload.metadata,
-        "search": search_text(payload.title, payload.description),
+        "search_head": search[:SEARCH_HEAD],
+        "search_whole": search if len(search) > SEARCH_HEAD else None,
         "created": created,
         "delivered": moment,
         "updated": None,

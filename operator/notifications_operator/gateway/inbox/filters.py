@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
+from typing import Any
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, SmallInteger, Text, bindparam, func, or_
 
 from ...api.notification import Severity
+from ..columns import Moment
 from .tables import notification
 
 SEARCH_SEPARATOR = "\n"
+
+SEARCH_HEAD = 400
+"""Characters of the searched text that are in an index: PostgreSQL's tuples there have at most
+2,704 bytes."""
+
+
+class Texts(Enum):
+    """Where a search looks."""
+
+    HEADS = "heads"
+    """At the beginnings, which are in an index."""
+    LONG = "long"
+    """At what is longer than that, unless its beginning has it."""
+    ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +91,44 @@ def search_text(title: str, description: str | None) -> str:
     return f"{title}{SEARCH_SEPARATOR}{description or ''}".casefold()
 
 
+_TOPIC = bindparam("asked_topic", type_=Text())
+_SEARCH = bindparam("asked_search", type_=Text())
+_CREATED_AFTER = bindparam("asked_created_after", type_=Moment())
+_SEVERITY = bindparam("asked_severity", type_=SmallInteger())
+
+
+def shape(filters: Filters) -> Filters:
+    """Return filters that have the same statement: with values that do not matter to it."""
+    return Filters(
+        read=filters.read,
+        saved=filters.saved,
+        topic=None if filters.topic is None else "",
+        search=None if filters.search is None else "",
+        created_after=None if filters.created_after is None else datetime.min,
+        minimum_severity=None if filters.minimum_severity is None else Severity.LOW,
+    )
+
+
+def filter_values(filters: Filters) -> dict[str, Any]:
+    """Return what `conditions` has parameters for."""
+    severity = filters.minimum_severity
+    return {
+        "asked_topic": filters.topic,
+        "asked_search": None if filters.search is None else filters.search.casefold(),
+        "asked_created_after": filters.created_after,
+        "asked_severity": None if severity is None else severity.rank,
+    }
+
+
 def conditions(
     filters: Filters,
     *,
     dialect: str,
     read: ColumnElement[datetime | None],
     saved: ColumnElement[datetime | None],
+    texts: Texts = Texts.ALL,
 ) -> list[ColumnElement[bool]]:
-    """Return the filters as SQL.
+    """Return the filters as SQL, with parameters for their values.
 
     Parameters
     ----------
@@ -91,6 +138,8 @@ def conditions(
         SQLAlchemy's name of the kind of database.
     read, saved
         Where the user's own state is.
+    texts
+        Where a search looks.
     """
     found: list[ColumnElement[bool]] = []
     if filters.read is not None:
@@ -98,13 +147,25 @@ def conditions(
     if filters.saved is not None:
         found.append(saved.is_not(None) if filters.saved else saved.is_(None))
     if filters.topic is not None:
-        found.append(notification.c.topic == filters.topic)
+        found.append(notification.c.topic == _TOPIC)
     if filters.search is not None:
-        # Literal, so that % and _ stand for themselves.
-        position = func.strpos if dialect == "postgresql" else func.instr
-        found.append(position(notification.c.search, filters.search.casefold()) > 0)
+        found += _search_conditions(dialect, texts)
     if filters.created_after is not None:
-        found.append(notification.c.created >= filters.created_after)
+        found.append(notification.c.created >= _CREATED_AFTER)
     if filters.minimum_severity is not None:
-        found.append(notification.c.severity <= filters.minimum_severity.rank)
+        found.append(notification.c.severity <= _SEVERITY)
     return found
+
+
+def _search_conditions(dialect: str, texts: Texts) -> list[ColumnElement[bool]]:
+    # Literal, so that % and _ stand for themselves.
+    position = func.strpos if dialect == "postgresql" else func.instr
+    head = position(notification.c.search_head, _SEARCH)
+    whole = notification.c.search_whole
+    match texts:
+        case Texts.HEADS:
+            return [head > 0]
+        case Texts.LONG:
+            return [whole.is_not(None), head == 0, position(whole, _SEARCH) > 0]
+        case Texts.ALL:
+            return [or_(head > 0, position(whole, _SEARCH) > 0)]

@@ -98,12 +98,12 @@ class Inbox:
             connection: AsyncConnection,
         ) -> tuple[int, builtins.list[InboxNotification]]:
             who = await self._reader(connection, user, since)
-            count = views.select_count(who, filters, dialect=dialect)
-            total = (await connection.execute(count)).scalar_one()
+            count = views.count_query(who, filters, dialect=dialect)
+            total: int = (await connection.execute(*count)).scalar_one()
             if page.limit == 0:
                 return total, []
-            chosen = views.select_page(who, filters, page, dialect=dialect)
-            return total, [views.from_row(row) for row in await connection.execute(chosen)]
+            chosen = views.page_query(who, filters, page, dialect=dialect)
+            return total, [views.from_row(row) for row in await connection.execute(*chosen)]
 
         return await self._database.read(work)
 
@@ -123,7 +123,7 @@ class Inbox:
         async def work(connection: AsyncConnection) -> builtins.list[InboxNotification]:
             found = {}
             for part in marking.chunks(ids, marking.IDS_PER_STATEMENT):
-                for row in await connection.execute(views.select_plain(part)):
+                for row in await connection.execute(*views.plain_query(part)):
                     found[row.id] = views.from_row(row)
             return [found[id_] for id_ in dict.fromkeys(ids) if id_ in found]
 
@@ -179,7 +179,7 @@ class Inbox:
 
         async def work(connection: AsyncConnection) -> Status:
             who = await self._reader(connection, user, since)
-            unread, every = (await connection.execute(views.select_status(who))).one()
+            unread, every = (await connection.execute(*views.status_query(who))).one()
             return Status(unread=unread, read=every - unread)
 
         return await self._database.read(work)
@@ -190,8 +190,8 @@ class Inbox:
 
         async def work(connection: AsyncConnection) -> builtins.list[str]:
             who = await self._reader(connection, user, since)
-            chosen = views.select_topics(who, filters, dialect=self._database.dialect)
-            return list((await connection.execute(chosen)).scalars())
+            chosen = views.topics_query(who, filters, dialect=self._database.dialect)
+            return list((await connection.execute(*chosen)).scalars())
 
         return await self._database.read(work)
 
@@ -320,4 +320,4 @@ class Inbox:
 async def _visible(
     connection: AsyncConnection, who: views.Reader, ids: Sequence[UUID]
 ) -> list[InboxNotification]:
-    return [views.from_row(row) for row in await connection.execute(views.select_visible(who, ids))]
+    return [views.from_row(row) for row in await connection.execute(*views.visible_query(who, ids))]

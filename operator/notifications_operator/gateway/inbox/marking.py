@@ -12,10 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..signals.outbox import Signal
 from .delivering import SIGNAL_CHANNEL
-from .filters import Filters, conditions
+from .filters import Filters, filter_values
 from .statements import upsert
 from .tables import BROADCAST, broadcast_status, notification
-from .views import BROADCAST_READ, Reader, broadcast, own, with_status
+from .views import (
+    BROADCAST_READ,
+    USER,
+    Reader,
+    broadcast_conditions,
+    own_conditions,
+    with_status,
+)
 
 IDS_PER_STATEMENT = 1000
 """Bounds the parameters of one statement."""
@@ -98,25 +105,18 @@ async def mark_every_read(
 ) -> list[UUID]:
     """Mark all that the filters leave as read, in one statement each; returns which were not."""
     dialect = connection.dialect.name
-    mine = conditions(
-        filters, dialect=dialect, read=notification.c.read, saved=notification.c.saved
-    )
+    asked = reader.values() | filter_values(filters)
+    mine = and_(notification.c.read.is_(None), *own_conditions(filters, dialect))
     statement = (
         update(notification)
-        .where(own(reader.user), notification.c.read.is_(None), *mine)
+        .where(mine.params(asked))
         .values(read=moment)
         .returning(notification.c.id)
     )
     changed = list((await connection.execute(statement)).scalars())
-    theirs = conditions(
-        filters, dialect=dialect, read=BROADCAST_READ, saved=broadcast_status.c.saved
-    )
-    return changed + await _mark_broadcasts_read(
-        connection,
-        reader.user,
-        moment,
-        and_(broadcast(reader), BROADCAST_READ.is_(None), *theirs),
-    )
+    theirs = broadcast_conditions(filters, dialect, muted=bool(reader.muted))
+    condition = and_(BROADCAST_READ.is_(None), *theirs).params(asked)
+    return changed + await _mark_broadcasts_read(connection, reader.user, moment, condition)
 
 
 def read_signals(user: str, ids: Sequence[UUID], *, read: bool) -> list[Signal]:
@@ -145,7 +145,7 @@ async def _mark_own(
 ) -> list[UUID]:
     statement = (
         update(notification)
-        .where(own(user), notification.c.id.in_(ids), condition)
+        .where(notification.c.recipient == user, notification.c.id.in_(ids), condition)
         .values(values)
         .returning(notification.c.id)
     )
@@ -158,11 +158,11 @@ async def _mark_broadcasts_read(
     chosen = (
         select(
             notification.c.id,
-            literal(user),
+            USER,
             literal(moment, broadcast_status.c.read.type),
             notification.c.identity,
         )
-        .select_from(with_status(user))
+        .select_from(with_status())
         .where(condition)
     )
     statement = upsert(connection.dialect.name, broadcast_status).from_select(
@@ -174,4 +174,4 @@ async def _mark_broadcasts_read(
         set_={"read": new.read, "read_identity": new.read_identity},
         where=or_(old.read_identity.is_(None), old.read_identity != new.read_identity),
     ).returning(old.notification_id)
-    return list((await connection.execute(marked)).scalars())
+    return list((await connection.execute(marked, {"asked_user": user})).scalars())

@@ -43,8 +43,10 @@ notification = Table(
     Column("scope", Text),
     Column("icon", Text),
     Column("metadata", JSON(none_as_null=True)),
-    # Title and description, folded: a search is then a plain comparison of bytes.
-    Column("search", Text, nullable=False),
+    # Title and description, folded: a search is then a plain comparison of bytes. An index tells
+    # what begins so; what is longer is here whole.
+    Column("search_head", Text, nullable=False),
+    Column("search_whole", Text),
     Column("created", Moment, nullable=False),
     # When it came first; of notifications made in one second the later one is shown first.
     Column("delivered", Moment, nullable=False),
@@ -62,6 +64,14 @@ Index(
     notification.c.created,
     notification.c.delivered,
     notification.c.id,
+    # Filters and searches read the index alone, which lies together, not rows that lie apart.
+    postgresql_include=["read", "saved", "severity", "topic", "search_head"],
+)
+Index(
+    "notification_long",
+    notification.c.recipient,
+    postgresql_where=notification.c.search_whole.is_not(None),
+    sqlite_where=notification.c.search_whole.is_not(None),
 )
 Index(
     "notification_unread",

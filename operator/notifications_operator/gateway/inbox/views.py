@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import operator
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache, reduce
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    BigInteger,
+    BindParameter,
     ColumnElement,
+    Executable,
     FromClause,
     Row,
     Select,
+    Text,
+    Uuid,
     and_,
+    bindparam,
     case,
     func,
     select,
     tuple_,
+    union,
     union_all,
 )
+from sqlalchemy.sql.base import ColumnCollection, ReadOnlyColumnCollection
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from ...api.notification import Severity
-from .filters import Filters, Order, Page, conditions
+from ..columns import Moment
+from .filters import Filters, Order, Page, Texts, conditions, filter_values, shape
 from .tables import BROADCAST, broadcast_status, notification
 from .types import InboxNotification, Payload
 
@@ -49,12 +60,25 @@ _COLUMNS = tuple(
     )
 )
 
-NEWEST_FIRST = (Order(field="created", descending=True), Order(field="delivered", descending=True))
-
 BROADCAST_READ: ColumnElement[datetime | None] = case(
     (broadcast_status.c.read_identity == notification.c.identity, broadcast_status.c.read)
 )
 """A broadcast is read if what was read is what it says now."""
+
+
+USER = bindparam("asked_user", type_=Text())
+_SINCE = bindparam("asked_since", type_=Moment())
+_MUTED: BindParameter[Any] = bindparam("asked_muted", expanding=True)
+_LIMIT = bindparam("asked_limit", type_=BigInteger())
+_OFFSET = bindparam("asked_offset", type_=BigInteger())
+_MOST = bindparam("asked_most", type_=BigInteger())
+_IDS = bindparam("asked_ids", type_=Uuid(), expanding=True)
+
+_EVERY = 2**62
+"""A limit that is none: SQLite knows an offset only with a limit."""
+
+_SHAPES = 1024
+"""Statements that are kept: building one takes longer than PostgreSQL takes to answer it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,99 +99,129 @@ class Reader:
     since: datetime
     muted: Collection[tuple[str, str]] = ()
 
+    def values(self) -> dict[str, Any]:
+        """Return what the statements have parameters for."""
+        values: dict[str, Any] = {"asked_user": self.user, "asked_since": self.since}
+        return values | ({"asked_muted": sorted(self.muted)} if self.muted else {})
 
-def own(user: str) -> ColumnElement[bool]:
-    """Return the condition that a notification is addressed to a user."""
-    return notification.c.recipient == user
+
+Query = tuple[Executable, Mapping[str, Any]]
+"""A statement and its parameters."""
 
 
-def broadcast(reader: Reader) -> ColumnElement[bool]:
-    """Return the condition that a notification is a broadcast that a user is to see."""
+def own() -> ColumnElement[bool]:
+    """Return the condition that a notification is addressed to the user."""
+    return notification.c.recipient == USER
+
+
+def broadcast(*, muted: bool) -> ColumnElement[bool]:
+    """Return the condition that a notification is a broadcast that the user is to see."""
     condition = and_(
         notification.c.recipient == BROADCAST,
-        func.coalesce(notification.c.updated, notification.c.delivered) >= reader.since,
+        func.coalesce(notification.c.updated, notification.c.delivered) >= _SINCE,
     )
-    if not reader.muted:
+    if not muted:
         return condition
     source = tuple_(notification.c.origin, func.coalesce(notification.c.topic, ""))
-    return and_(condition, source.not_in(sorted(reader.muted)))
+    return and_(condition, source.not_in(_MUTED))
 
 
-def with_status(user: str) -> FromClause:
-    """Return the notifications joined with what a user did with the broadcasts."""
+def with_status() -> FromClause:
+    """Return the notifications joined with what the user did with the broadcasts."""
     return notification.outerjoin(
         broadcast_status,
         and_(
             broadcast_status.c.notification_id == notification.c.id,
-            broadcast_status.c.recipient == user,
+            broadcast_status.c.recipient == USER,
         ),
     )
 
 
-def select_own(user: str) -> Select[Any]:
-    """Select a user's own notifications."""
-    return select(*_COLUMNS, notification.c.read, notification.c.saved).where(own(user))
+def own_conditions(
+    filters: Filters, dialect: str, texts: Texts = Texts.ALL
+) -> list[ColumnElement[bool]]:
+    """Return what holds for the user's own notifications that are asked for."""
+    state = notification.c
+    asked = conditions(filters, dialect=dialect, read=state.read, saved=state.saved, texts=texts)
+    return [own(), *asked]
 
 
-def select_broadcasts(reader: Reader) -> Select[Any]:
-    """Select the broadcasts, with what a user did with them."""
-    return (
-        select(*_COLUMNS, BROADCAST_READ.label("read"), broadcast_status.c.saved)
-        .select_from(with_status(reader.user))
-        .where(broadcast(reader))
-    )
+def _own_parts(filters: Filters, dialect: str) -> list[list[ColumnElement[bool]]]:
+    """Return the same in parts without overlap, each for an index."""
+    if filters.search is None:
+        return [own_conditions(filters, dialect)]
+    return [own_conditions(filters, dialect, texts) for texts in (Texts.HEADS, Texts.LONG)]
 
 
-def select_plain(ids: Sequence[UUID]) -> Select[Any]:
-    """Select notifications by id, as nobody's: broadcasts are neither read nor saved."""
-    columns = select(*_COLUMNS, notification.c.read, notification.c.saved)
-    return columns.where(notification.c.id.in_(ids))
-
-
-def _filtered(
-    reader: Reader, filters: Filters, dialect: str
-) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
-    mine = conditions(
-        filters, dialect=dialect, read=notification.c.read, saved=notification.c.saved
-    )
-    everyones = conditions(
-        filters, dialect=dialect, read=BROADCAST_READ, saved=broadcast_status.c.saved
-    )
-    return [own(reader.user), *mine], [broadcast(reader), *everyones]
-
-
-def select_page(reader: Reader, filters: Filters, page: Page, *, dialect: str) -> Select[Any]:
-    """Select one page of an inbox."""
-    mine, everyones = _filtered(reader, filters, dialect)
-    branches = [
-        select_own(reader.user).where(*mine),
-        select_broadcasts(reader).where(*everyones),
+def broadcast_conditions(
+    filters: Filters, dialect: str, *, muted: bool
+) -> list[ColumnElement[bool]]:
+    """Return what holds for the broadcasts that are asked for."""
+    saved = broadcast_status.c.saved
+    return [
+        broadcast(muted=muted),
+        *conditions(filters, dialect=dialect, read=BROADCAST_READ, saved=saved),
     ]
-    if page.limit is not None:
-        # Each half brings what could be on the page, in order, so that an index can stop early.
-        most = page.offset + page.limit
+
+
+def _select_own() -> Select[Any]:
+    return select(*_COLUMNS, notification.c.read, notification.c.saved)
+
+
+def _select_broadcasts() -> Select[Any]:
+    columns = select(*_COLUMNS, BROADCAST_READ.label("read"), broadcast_status.c.saved)
+    return columns.select_from(with_status())
+
+
+def page_query(reader: Reader, filters: Filters, page: Page, *, dialect: str) -> Query:
+    """Return what selects one page of an inbox."""
+    limit = _EVERY if page.limit is None else page.limit
+    statement = _page(
+        shape(filters), page.order, page.limit is not None, bool(reader.muted), dialect
+    )
+    return statement, {
+        **reader.values(),
+        **filter_values(filters),
+        "asked_limit": limit,
+        "asked_offset": page.offset,
+        "asked_most": limit + page.offset,
+    }
+
+
+@lru_cache(_SHAPES)
+def _page(
+    filters: Filters, order: tuple[Order, ...], limited: bool, muted: bool, dialect: str
+) -> Select[Any]:
+    parts = _own_parts(filters, dialect)
+    everyones = broadcast_conditions(filters, dialect, muted=muted)
+    if limited and not order and filters.search is not None:
+        branches = [_select_own().where(notification.c.id.in_(_newest(part))) for part in parts]
+    else:
+        branches = [_select_own().where(*part) for part in parts]
+    branches.append(_select_broadcasts().where(*everyones))
+    if limited:
+        # Each brings what could be on the page, in order, so that an index can stop early.
         branches = [
-            branch.order_by(*_ordering(branch, page.order)).limit(most) for branch in branches
+            branch.order_by(*_ordering(branch.selected_columns, order)).limit(_MOST)
+            for branch in branches
         ]
     both = union_all(*(select(branch.subquery()) for branch in branches)).subquery()
-    statement = select(both).order_by(*_ordering(select(both), page.order))
-    if page.limit is not None:
-        statement = statement.limit(page.limit)
-    elif page.offset:
-        # SQLite knows an offset only with a limit.
-        statement = statement.limit(_ALL)
-    return statement.offset(page.offset) if page.offset else statement
+    return select(both).order_by(*_ordering(both.c, order)).limit(_LIMIT).offset(_OFFSET)
 
 
-_ALL = 2**62
+def _newest(part: list[ColumnElement[bool]]) -> Select[tuple[UUID]]:
+    """Select the ids of a user's newest notifications, from the index alone."""
+    columns = notification.c
+    found = select(columns.id).where(*part).order_by(*_ordering(columns, ())).limit(_MOST)
+    return select(found.subquery().c.id)
 
 
-def _ordering(statement: Select[Any], order: Iterable[Order]) -> list[ColumnElement[Any]]:
-    columns = statement.selected_columns
+def _ordering(
+    columns: ColumnCollection[str, Any] | ReadOnlyColumnCollection[str, Any],
+    order: tuple[Order, ...],
+) -> list[ColumnElement[Any]]:
     found: list[ColumnElement[Any]] = []
-    asked = tuple(order)
-    descending = asked[0].descending if asked else True
-    for item in (*asked, *NEWEST_FIRST):
+    for item in (*order, *_NEWEST_FIRST):
         column = columns["recipient" if item.field == "user" else item.field]
         if item.field in _NEVER_NULL:
             found.append(column.desc() if item.descending else column.asc())
@@ -176,62 +230,89 @@ def _ordering(statement: Select[Any], order: Iterable[Order]) -> list[ColumnElem
             found.append(
                 column.desc().nulls_first() if item.descending else column.asc().nulls_last()
             )
-    identity = columns["id"]
-    return [*found, identity.desc() if descending else identity.asc()]
+    return [*found, columns["id"].desc()]
 
 
+_NEWEST_FIRST = (Order(field="created", descending=True), Order(field="delivered", descending=True))
 _NEVER_NULL = frozenset({"id", "user", "origin", "title", "severity", "created", "delivered"})
 
 
-def select_count(reader: Reader, filters: Filters, *, dialect: str) -> Select[tuple[int]]:
-    """Select how many notifications the filters leave."""
-    mine, everyones = _filtered(reader, filters, dialect)
-    count = select(func.count()).select_from(notification).where(*mine).scalar_subquery()
-    others = (
-        select(func.count()).select_from(with_status(reader.user)).where(*everyones)
-    ).scalar_subquery()
-    return select(count + others)
+def count_query(reader: Reader, filters: Filters, *, dialect: str) -> Query:
+    """Return what counts the notifications that the filters leave."""
+    statement = _count(shape(filters), bool(reader.muted), dialect)
+    return statement, reader.values() | filter_values(filters)
 
 
-def select_status(reader: Reader) -> Select[tuple[int, int]]:
-    """Select how many are unread, and how many there are."""
-    unread = (
+@lru_cache(_SHAPES)
+def _count(filters: Filters, muted: bool, dialect: str) -> Select[tuple[int]]:
+    counts = [
+        select(func.count()).select_from(notification).where(*part)
+        for part in _own_parts(filters, dialect)
+    ]
+    everyones = (
         select(func.count())
-        .select_from(notification)
-        .where(own(reader.user), notification.c.read.is_(None))
-    ).scalar_subquery()
-    every = select(func.count()).select_from(notification).where(own(reader.user)).scalar_subquery()
-    theirs = (
+        .select_from(with_status())
+        .where(*broadcast_conditions(filters, dialect, muted=muted))
+    )
+    every = [count.scalar_subquery() for count in (*counts, everyones)]
+    return select(reduce(operator.add, every))
+
+
+def status_query(reader: Reader) -> Query:
+    """Return what counts the unread, and all there are."""
+    return _status(bool(reader.muted)), reader.values()
+
+
+@lru_cache(_SHAPES)
+def _status(muted: bool) -> Select[tuple[int, int]]:
+    mine = select(func.count()).select_from(notification).where(own())
+    unread = mine.where(notification.c.read.is_(None)).scalar_subquery()
+    everyones = (
         select(
             func.count().label("every"),
             func.count().filter(BROADCAST_READ.is_(None)).label("unread"),
         )
-        .select_from(with_status(reader.user))
-        .where(broadcast(reader))
+        .select_from(with_status())
+        .where(broadcast(muted=muted))
     ).subquery()
-    return select(unread + theirs.c.unread, every + theirs.c.every)
+    return select(unread + everyones.c.unread, mine.scalar_subquery() + everyones.c.every)
 
 
-def select_topics(reader: Reader, filters: Filters, *, dialect: str) -> CompoundSelect[tuple[str]]:
-    """Select the topics of what the filters leave, in order."""
-    mine, everyones = _filtered(reader, filters, dialect)
-    topic = notification.c.topic
-    some = topic.is_not(None)
-    own_topics = select(topic).distinct().where(*mine, some)
-    broadcast_topics = (
-        select(topic).distinct().select_from(with_status(reader.user)).where(*everyones, some)
+def topics_query(reader: Reader, filters: Filters, *, dialect: str) -> Query:
+    """Return what selects the topics of what the filters leave, in order."""
+    statement = _topics(shape(filters), bool(reader.muted), dialect)
+    return statement, reader.values() | filter_values(filters)
+
+
+@lru_cache(_SHAPES)
+def _topics(filters: Filters, muted: bool, dialect: str) -> CompoundSelect[tuple[str | None]]:
+    some = notification.c.topic.is_not(None)
+    topic = select(notification.c.topic).distinct().where(some)
+    everyones = topic.select_from(with_status()).where(
+        *broadcast_conditions(filters, dialect, muted=muted)
     )
-    return own_topics.union(broadcast_topics).order_by("topic")
+    mine = [topic.where(*part) for part in _own_parts(filters, dialect)]
+    return union(*mine, everyones).order_by("topic")
 
 
-def select_visible(reader: Reader, ids: Sequence[UUID]) -> Select[Any]:
-    """Select those of some notifications that a user may see; muted ones are among them."""
-    seeing = Reader(user=reader.user, since=reader.since)
-    chosen = notification.c.id.in_(ids)
+def visible_query(reader: Reader, ids: Sequence[UUID]) -> Query:
+    """Return what selects those of some notifications that a user may see, muted ones too."""
+    return _visible(), reader.values() | {"asked_ids": list(ids)}
+
+
+@lru_cache(_SHAPES)
+def _visible() -> Select[Any]:
+    chosen = notification.c.id.in_(_IDS)
     both = union_all(
-        select_own(reader.user).where(chosen), select_broadcasts(seeing).where(chosen)
+        _select_own().where(own(), chosen),
+        _select_broadcasts().where(broadcast(muted=False), chosen),
     ).subquery()
-    return select(both).order_by(*_ordering(select(both), ()))
+    return select(both).order_by(*_ordering(both.c, ()))
+
+
+def plain_query(ids: Sequence[UUID]) -> Query:
+    """Return what selects notifications by id, as nobody's: broadcasts have no marks."""
+    return _select_own().where(notification.c.id.in_(_IDS)), {"asked_ids": list(ids)}
 
 
 def from_row(row: Row[Any]) -> InboxNotification:

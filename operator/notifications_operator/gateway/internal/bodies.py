@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Self, TypeVar
@@ -15,7 +16,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from ...api import notification as api
 from ...api.messages import describe_validation_error
@@ -24,6 +25,9 @@ from ..inbox.types import Payload, Row, pack_sequence
 
 BODY_LIMIT = 1024 * 1024
 """Most octets of a body: the largest payload of the API and a full batch have about half of it."""
+
+BODY_SECONDS = 30.0
+"""Seconds in which a body must arrive."""
 
 ROW_LIMIT = 1000
 """Most rows of one batch."""
@@ -127,13 +131,17 @@ async def read_body(request: Request, model: type[B]) -> B:
     PayloadTooLargeError
         If it has more than `BODY_LIMIT` octets; no more of it is read.
     InputError
-        If it is not as the model says; the message names the field.
+        If it is not as the model says, the message names the field; or if it does not come.
     """
     data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > BODY_LIMIT:
-            raise PayloadTooLargeError(f"The body has more than {BODY_LIMIT} octets")
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > BODY_LIMIT:
+                    raise PayloadTooLargeError(f"The body has more than {BODY_LIMIT} octets")
+    except (ClientDisconnect, TimeoutError) as error:
+        raise InputError("The body did not arrive as a whole") from error
     try:
         return model.model_validate_json(bytes(data))
     except ValidationError as error:

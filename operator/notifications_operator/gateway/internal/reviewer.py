@@ -25,6 +25,9 @@ TOKEN_LIMIT = 16 * 1024
 REMEMBERED = 256
 """Most tokens of which the API server's word is remembered."""
 
+REFUSED_SECONDS = 5.0
+"""Most seconds for which it is remembered that a token is not the operator's."""
+
 RETRY_SECONDS = 5.0
 """What is said to whoever asks while the API server is away."""
 
@@ -104,7 +107,10 @@ class TokenReviewer:
             raise ServiceUnavailableError(
                 "The API server does not say whose the token is", retry_after=RETRY_SECONDS
             ) from error
-        self._words[key] = _Word(user=user, until=self._clock() + self._settings.review_seconds)
+        seconds = self._settings.review_seconds
+        if user != self._settings.operator:
+            seconds = min(seconds, REFUSED_SECONDS)
+        self._words[key] = _Word(user=user, until=self._clock() + seconds)
         self._words.move_to_end(key)
         if len(self._words) > REMEMBERED:
             self._words.popitem(last=False)

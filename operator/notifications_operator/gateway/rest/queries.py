@@ -11,7 +11,15 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    StrictBool,
+    StrictStr,
+)
 
 from ...api.notification import Severity
 from ..errors import InputError
@@ -161,7 +169,7 @@ class NotificationQuery(TopicQuery):
 class UpdateRequest(BaseModel):
     """Which notifications to mark, and how; ``null`` or nothing leaves a mark as it is."""
 
-    ids: list[IdText] = Field(max_length=MAX_IDS)
+    ids: Annotated[list[IdText], Field(max_length=MAX_IDS), FailFast()]
     read: StrictBool | None = None
     saved: StrictBool | None = None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from ...api.notification import Severity
+from ...api.notification import REQUESTED_ANNOTATION, Severity
 from ...api.resource import API_VERSION, GROUP
 from ..principals import ServicePrincipal
 from .names import request_digest
@@ -18,7 +19,12 @@ MANAGED_BY = "notifications-gateway"
 
 
 def manifest(
-    request: SendRequest, *, caller: ServicePrincipal, name: str, ttl_seconds: int
+    request: SendRequest,
+    *,
+    caller: ServicePrincipal,
+    name: str,
+    ttl_seconds: int,
+    requested: datetime,
 ) -> dict[str, Any]:
     """Return the Notification to create.
 
@@ -30,6 +36,8 @@ def manifest(
         Of `names`.
     ttl_seconds
         Seconds for which it is kept after it has finished; as long a key is known.
+    requested
+        When the request came: what one second brought is told apart by it.
     """
     assert request.recipients is not None, "nothing is stored for nobody"
     spec: dict[str, Any] = {
@@ -45,7 +53,11 @@ def manifest(
             "name": name,
             "namespace": caller.namespace,
             "labels": {"app.kubernetes.io/managed-by": MANAGED_BY},
-            "annotations": {DIGEST_ANNOTATION: request_digest(spec)},
+            "annotations": {
+                DIGEST_ANNOTATION: request_digest(spec),
+                # The inbox, too, keeps milliseconds.
+                REQUESTED_ANNOTATION: requested.isoformat(timespec="milliseconds"),
+            },
         },
         "spec": spec,
     }

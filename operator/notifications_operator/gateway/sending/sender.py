@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import chain, repeat
 from typing import Any, Self
 
 from ...api.errors import ConflictError, KubernetesError, UnavailableError
+from ...api.notification import requested_moment
 from ...api.resource import ObjectMeta
 from ...telemetry import gateway as metrics
 from ..errors import (
@@ -57,12 +58,14 @@ class Stored:
     def of(cls, body: Mapping[str, Any], *, repeated: bool) -> Self:
         """Return what an object's metadata say."""
         metadata = ObjectMeta.model_validate(body["metadata"])
-        assert metadata.creation_timestamp is not None, "the API server sets it"
+        created = metadata.creation_timestamp
+        assert created is not None, "the API server sets it"
+        requested = requested_moment(metadata)
         return cls(
             namespace=metadata.namespace,
             name=metadata.name,
             uid=metadata.uid,
-            created=metadata.creation_timestamp,
+            created=created if requested is None else requested,
             repeated=repeated,
         )
 
@@ -100,7 +103,13 @@ class Sender:
         """
         _check_rights(request, caller)
         name = random_name() if key is None else keyed_name(caller.subject, key)
-        body = manifest(request, caller=caller, name=name, ttl_seconds=self._settings.ttl_seconds)
+        body = manifest(
+            request,
+            caller=caller,
+            name=name,
+            ttl_seconds=self._settings.ttl_seconds,
+            requested=datetime.now(UTC),
+        )
         stored: Stored | None
         try:
             async with self._backlog.room(caller.namespace):
@@ -109,7 +118,17 @@ class Sender:
             stored = await self._stored_before(body)
             if stored is None:
                 raise
-        metrics.SENT.labels("repeated" if stored.repeated else "created").inc()
+        result = "found" if stored.repeated else "created"
+        metrics.SENT.labels(result).inc()
+        logger.info(
+            "%s a Notification",
+            result,
+            extra={
+                "notification": f"{stored.namespace}/{stored.name}",
+                "uid": stored.uid,
+                "origin": caller.subject,
+            },
+        )
         return stored
 
     async def _stored_before(self, body: Mapping[str, Any]) -> Stored | None:

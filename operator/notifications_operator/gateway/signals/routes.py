@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ..errors import AuthenticationError, GatewayError, InputError, envelope
@@ -47,12 +47,11 @@ def signals_router(hub: Hub, access: Access, origins: Origins) -> APIRouter:
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.websocket(PATH)
     async def signals(websocket: WebSocket) -> None:
         try:
             origins.check(websocket)
             token = _token(websocket)
-            user = await access.user(_request(websocket, token))
+            user = await access.user(_asking(websocket, token))
             socket = _Socket(websocket, hub, user)
         except GatewayError as error:
             body = envelope(_request(websocket), error.status, error.name, str(error))
@@ -61,6 +60,8 @@ def signals_router(hub: Hub, access: Access, origins: Origins) -> APIRouter:
         else:
             await socket.serve(token)
 
+    # Starlette's route: FastAPI's own keeps 4 KiB more for each socket as long as it is open.
+    router.add_websocket_route(PATH, signals)
     return router
 
 
@@ -77,15 +78,20 @@ def _token(websocket: WebSocket) -> str | None:
     return offered[0] if offered else None
 
 
-def _request(websocket: WebSocket, token: str | None = None) -> Request:
-    """Return the upgrade as the request that it is, the token where tokens are otherwise."""
-    headers = websocket.scope["headers"]
-    if token is not None:
-        headers = [
-            *((name, value) for name, value in headers if name != b"authorization"),
-            (b"authorization", f"Bearer {token}".encode("latin-1")),
-        ]
-    return Request({**websocket.scope, "type": "http", "method": "GET", "headers": headers})
+def _asking(websocket: WebSocket, token: str | None) -> HTTPConnection:
+    """Return the connection with the token where tokens are otherwise."""
+    if token is None:
+        return websocket
+    headers = [
+        *((name, value) for name, value in websocket.scope["headers"] if name != b"authorization"),
+        (b"authorization", f"Bearer {token}".encode("latin-1")),
+    ]
+    return HTTPConnection({**websocket.scope, "headers": headers})
+
+
+def _request(websocket: WebSocket) -> Request:
+    """Return the upgrade as the request that it is."""
+    return Request({**websocket.scope, "type": "http", "method": "GET"})
 
 
 class _Socket:
@@ -134,7 +140,9 @@ class _Socket:
         """Obey the client until it is gone; what is no request is ignored, as upstream does."""
         while (message := await self._websocket.receive())["type"] != "websocket.disconnect":
             if not self._allowance.take():
-                self._closing = Closing(code=CloseCode.POLICY_VIOLATION, reason="too many messages")
+                self._connection.close(
+                    Closing(code=CloseCode.POLICY_VIOLATION, reason="too many messages")
+                )
                 return
             if (text := message.get("text")) is not None:
                 self._obey(text)

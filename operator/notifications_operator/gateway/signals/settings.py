@@ -30,7 +30,7 @@ class SignalsSettings(BaseModel):
     max_queued_bytes: Annotated[int, Field(ge=1)] = 256 * 1024
     """Most bytes of them, unless it is a single message."""
 
-    poll_interval: Positive = 30
+    poll_interval: Positive = 5
     """Seconds between looks at the outbox when nothing was announced.
 
     What is in it is announced as it comes; this finds what was not, and a dead connection.

@@ -81,6 +81,8 @@ class SignalsProtocol(WebSocketsSansIOProtocol):
             self.writable.set()
         await super().send(message)
         if self.close_sent:
+            # uvicorn takes a refusal for a handshake that was forgotten, and logs an error for it.
+            self.handshake_complete = True
             self._abort_later()
 
     def handle_close(self, event: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import OrderedDict
@@ -19,6 +20,9 @@ LASTING_SECONDS = 900.0
 
 PAUSE_SECONDS = 2.0
 """Seconds after a failure in which the gateway is left alone, however many ask."""
+
+CONCURRENCY = 4
+"""Questions that are asked at a time; the others wait, and learn first if the gateway is away."""
 
 PAGE_LIMIT = 10_000
 """Most pages of one answer."""
@@ -74,6 +78,7 @@ class GatewayPreferences:
         self._users = 0
         self._problem: str | None = None
         self._away_until = 0.0
+        self._turns = asyncio.Semaphore(CONCURRENCY)
 
     async def ask(self, question: Question) -> Preferences:
         """Ask the gateway; if it is away, give its last answer for a while.
@@ -83,17 +88,10 @@ class GatewayPreferences:
         PreferencesUnavailable
             If there is none, or it is too old.
         """
-        if self._problem is None or self._clock() >= self._away_until:
-            try:
-                preferences = await self._read(question)
-            except DeliveryError as error:
-                self._note_failure(error.message)
-            except (ValidationError, ValueError):
-                self._note_failure("what answers is no gateway of this release")
-            else:
-                self._problem = None
-                self._remember(question, preferences)
-                return preferences
+        async with self._turns:
+            fresh = await self._ask(question)
+        if fresh is not None:
+            return fresh
         known = self._known.get(question)
         if known is not None and self._clock() <= known.since + LASTING_SECONDS:
             return known.preferences
@@ -102,6 +100,22 @@ class GatewayPreferences:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    async def _ask(self, question: Question) -> Preferences | None:
+        """Ask the gateway, unless it failed just now; ``None`` if it does not answer."""
+        if self._problem is not None and self._clock() < self._away_until:
+            return None
+        try:
+            preferences = await self._read(question)
+        except DeliveryError as error:
+            self._note_failure(error.message)
+        except (ValidationError, ValueError):
+            self._note_failure("what answers is no gateway of this release")
+        else:
+            self._problem = None
+            self._remember(question, preferences)
+            return preferences
+        return None
 
     async def _read(self, question: Question) -> Preferences:
         """Read all pages of one answer."""

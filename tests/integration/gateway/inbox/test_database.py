@@ -274,7 +274,7 @@ async def test_work_is_repeated_when_its_connection_is_lost(postgres: Postgres) 
             await connection.execute(select(func.count()).select_from(notification))
             if attempts == 1:
                 await terminate(postgres, url)
-            return (await connection.execute(select(1))).scalar_one()
+            return int((await connection.execute(select(1))).scalar_one())
 
         assert await database.write(work) == 1
         assert attempts == 2

@@ -8,7 +8,13 @@ from uuid import uuid4
 import pytest
 
 from notifications_operator.api.notification import Severity
-from notifications_operator.gateway.inbox.filters import ORDER_FIELDS, Filters, Order, Page
+from notifications_operator.gateway.inbox.filters import (
+    ORDER_FIELDS,
+    SEARCH_HEAD,
+    Filters,
+    Order,
+    Page,
+)
 from notifications_operator.gateway.inbox.inbox import Inbox
 from tests.integration.gateway.inbox.builders import (
     ADA,
@@ -158,6 +164,24 @@ async def test_search_is_literal_and_ignores_case(
         row(title="ÄRGER"),
     )
     assert set(await titles(inbox, filters=Filters(search=search))) == expected
+
+
+@pytest.mark.parametrize("user", [ADA, EVERYBODY])
+async def test_long_texts_are_searched_to_the_end_and_found_once(inbox: Inbox, user: str) -> None:
+    for title, before in (("begin", 0), ("across", SEARCH_HEAD - 12), ("end", 30_000)):
+        await deliver(
+            inbox,
+            row(user, title=title, description=f"{'x' * before} Needle {'y' * 500}", topic=title),
+            row(user, title=f"{title} twice", description=f"needle {'x' * 5000} needle"),
+        )
+    await deliver(inbox, row(user, title="none", description="z" * 5000))
+    found = Filters(search="NEEDLE")
+    for page in (Page(), Page(limit=20), Page(limit=20, order=(Order(field="title"),))):
+        total, items = await inbox.list(ADA, found, page)
+        assert total == 6
+        assert len(items) == len({item.id for item in items}) == 6
+    assert await inbox.topics(ADA, found) == ["across", "begin", "end"]
+    assert await inbox.mark_all_read(ADA, found) == 6
 
 
 async def test_topics_are_those_of_the_filtered(inbox: Inbox) -> None:

@@ -55,7 +55,7 @@ async def test_partial_indexes_are_partial(database: Database) -> None:
             query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
         else:
             query = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
-        return {name: sql for name, sql in connection.execute(text(query))}
+        return {row[0]: row[1] for row in connection.execute(text(query))}
 
     found = await in_connection(database, definitions)
     assert "read IS NULL" in found["notification_unread"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -18,6 +19,7 @@ from notifications_operator.gateway.inbox.database import Database
 from notifications_operator.gateway.inbox.filters import Filters, Page
 from notifications_operator.gateway.inbox.inbox import Inbox
 from notifications_operator.gateway.inbox.matrix import SettingsMatrix
+from notifications_operator.gateway.internal import bodies
 from notifications_operator.gateway.internal import router as router_module
 from notifications_operator.gateway.internal.bodies import BODY_LIMIT
 from notifications_operator.gateway.internal.reviewer import TokenReviewer
@@ -231,6 +233,45 @@ async def test_mistakes_are_named_in_the_envelope(gateway: Gateway) -> None:
     assert (status, body["error"]["name"]) == (413, "PayloadTooLargeError")
     status, _ = await gateway.ask("GET", "/deliveries")
     assert status == 405
+
+
+async def test_half_a_body_is_nobodys_fault(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    head = (
+        "POST /internal/v1/deliveries HTTP/1.1\r\nHost: gateway\r\nContent-Length: 1000\r\n"
+        "Authorization: Bearer good\r\n\r\n"
+    )
+    writer.write(head.encode() + b'{"epoch":')
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    for _ in range(2):
+        assert (await gateway.ask("GET", "/ready"))[0] == 200
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.05)
+    never = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await never.wait()
+
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{gateway.url}/internal/v1/deliveries",
+            data=slow(),
+            headers={"Authorization": "Bearer good"},
+        ) as answer,
+    ):
+        assert answer.status == 400
 
 
 async def test_a_database_that_is_away_is_said(gateway: Gateway, processor: InboxProcessor) -> None:

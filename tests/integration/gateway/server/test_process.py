@@ -161,8 +161,11 @@ async def test_without_portals_there_is_no_cors(gateway: RunningGateway) -> None
 
 async def test_probes_and_metrics(gateway: RunningGateway) -> None:
     assert (await gateway.internal.get("/healthz")).text == "ok\n"
-    ready = await gateway.internal.get("/readyz")
-    assert (ready.status_code, ready.text) == (200, "[+]callers ok\n[+]listener ok\n")
+    async with asyncio.timeout(30):
+        while "[!]" in (ready := await gateway.internal.get("/readyz")).text:
+            await asyncio.sleep(0.05)
+    names = ("callers", "database", "signals", "identity", "listener")
+    assert (ready.status_code, ready.text) == (200, "".join(f"[+]{name} ok\n" for name in names))
     await gateway.post()
     await gateway.client.get("/nowhere")
     metrics = await gateway.internal.get("/metrics")
@@ -220,7 +223,7 @@ async def test_stopping_lets_requests_finish(tmp_path: Path) -> None:
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-                except ConnectionRefusedError:
+                except ConnectionError:  # Refused, or reset while it waited to be accepted.
                     break
                 writer.close()
                 await writer.wait_closed()

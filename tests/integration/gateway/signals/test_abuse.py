@@ -141,7 +141,7 @@ async def test_a_slow_reader_is_closed_with_1013_and_disturbs_nobody(served: Ser
 
     reading = asyncio.create_task(read())
     sent = 0
-    while not served.hub.slow:
+    while not served.slow:
         await publish(served.hub, {"number": sent, "text": TEXT})
         await asyncio.sleep(0)
         sent += 1
@@ -158,7 +158,7 @@ async def test_a_slow_reader_is_closed_with_1013_and_disturbs_nobody(served: Ser
 
 async def test_a_reader_that_never_reads_is_cut_off(served: Served) -> None:
     slow = await RawClient.connect(served, "ada", channel=CHANNEL)
-    while not served.hub.slow:
+    while not served.slow:
         await publish(served.hub, {"text": TEXT})
     await until(lambda: not served.server.server_state.connections)
     await until(lambda: served.hub.connections == 0)
@@ -175,7 +175,7 @@ async def test_a_reader_that_stops_is_terminated_for_its_missing_pong() -> None:
             await publish(served.hub, {"text": TEXT})
         await until(lambda: not served.server.server_state.connections)
         await until(lambda: served.hub.connections == 0)
-        assert served.hub.slow == 0
+        assert served.slow == 0
         stopped.close()
 
 
@@ -210,7 +210,7 @@ async def test_a_client_that_closes_and_reads_nothing_is_cut_off(served: Served)
 async def test_shutdown_waits_for_no_reader(served: Served) -> None:
     stuck = await RawClient.connect(served, "ada", channel=CHANNEL)
     closing = await RawClient.connect(served, "ada", channel=CHANNEL)
-    while not served.hub.slow:
+    while not served.slow:
         await publish(served.hub, {"text": TEXT})
     await closing.send(frame(0x8, b"\x03\xe8"))
     polite = await served.connect("bob")

@@ -64,13 +64,15 @@ async def test_it_leaves_when_nobody_listens() -> None:
 
 
 async def test_it_comes_back_after_a_restart() -> None:
-    async with serving(PRINCIPALS) as served:
-        async with signals_client(f"http://{served.authority}", token="ada") as client:
-            await client.tell(subscribe=CHANNEL)
-            await listening(served.hub, client)
-            await served.stop()
-            async with serving(PRINCIPALS, port=served.port) as again:
-                await listening(again.hub, client)
+    async with (
+        serving(PRINCIPALS) as served,
+        signals_client(f"http://{served.authority}", token="ada") as client,
+    ):
+        await client.tell(subscribe=CHANNEL)
+        await listening(served.hub, client)
+        await served.stop()
+        async with serving(PRINCIPALS, port=served.port) as again:
+            await listening(again.hub, client)
 
 
 async def test_it_comes_back_with_a_new_token_when_the_old_one_expired() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from notifications_operator.gateway.identity.cookies import SESSION_COOKIE, SessionAuthenticator
+from notifications_operator.gateway.identity.sessions import Session, Sessions
 from notifications_operator.gateway.principals import Principal, ServicePrincipal, UserPrincipal
 from notifications_operator.gateway.signals.settings import SignalsSettings
 from tests.support.signals import (
@@ -89,7 +91,12 @@ async def test_a_client_that_unsubscribed_or_left_hears_nothing(served: Served) 
     ],
 )
 async def test_refusals_have_upstream_s_envelope(
-    served: Served, token: str | None, options: dict[str, Any], status: int, name: str
+    served: Served,
+    token: str | None,
+    options: dict[str, Any],
+    status: int,
+    name: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     response = (await served.refusal(token, **options)).response
     assert response.status_code == status
@@ -101,6 +108,8 @@ async def test_refusals_have_upstream_s_envelope(
     assert response.headers.get_all("content-length") == [str(len(response.body))]
     assert response.headers.get_all("www-authenticate") == ["Bearer"] * (status == 401)
     assert served.hub.connections == 0
+    await served.stop()
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("origin", ["http://{authority}", "https://portal.example.com", None])
@@ -133,6 +142,37 @@ async def test_the_subprotocol_s_token_counts_more_than_a_cookie(served: Served)
     assert (
         await served.refusal("mallory", headers={"Cookie": "session=ada"})
     ).response.status_code == 401
+
+
+class OneSession(Sessions):
+    """Has one session, and no database."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def use(self, session_id: str) -> Session | None:
+        if session_id != "of-ada":
+            return None
+        return Session(entity_ref=ADA, expires=datetime.now(UTC) + timedelta(hours=1))
+
+
+async def test_a_session_s_cookie_counts_from_our_own_page_alone() -> None:
+    cookie = {"Cookie": f"{SESSION_COOKIE}=of-ada"}
+    own, portal = "https://gateway.example.com", "https://portal.example.com"
+    sessions = SessionAuthenticator(OneSession(), origin=own)
+    async with serving(PRINCIPALS, sessions, portals=[own, portal]) as served:
+        client = await served.connect(None, headers=cookie, origin=own)
+        await publish(served.hub, {"number": 1}, ADA)
+        assert await message(client) == {"number": 1}
+        await client.close()
+        for options in ({}, {"origin": portal}):
+            refused = await served.refusal(None, headers=cookie, **options)
+            assert refused.response.status_code == 403
+        # A portal has tokens.
+        client = await served.connect("bob", headers=cookie, origin=portal)
+        await publish(served.hub, {"number": 2}, BOB)
+        assert await message(client) == {"number": 2}
+        await client.close()
 
 
 async def test_expiry_closes_at_its_moment() -> None:

@@ -12,6 +12,7 @@ from notifications_operator.gateway.errors import (
     ServiceUnavailableError,
 )
 from notifications_operator.gateway.internal.reviewer import (
+    REFUSED_SECONDS,
     REMEMBERED,
     TOKEN_LIMIT,
     TokenReviewer,
@@ -94,6 +95,11 @@ async def test_the_word_counts_for_a_while() -> None:
         with pytest.raises(AuthenticationError):
             await reviewer.require_operator(connection("Bearer forged"))
     assert asked.asked == ["good", "forged"]
+    clock.now = REFUSED_SECONDS
+    with pytest.raises(AuthenticationError):
+        await reviewer.require_operator(connection("Bearer forged"))
+    await reviewer.require_operator(connection())
+    assert asked.asked == ["good", "forged", "forged"]
     del asked.users["good", AUDIENCE]
     clock.now = SETTINGS.review_seconds
     with pytest.raises(AuthenticationError):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications_operator.api.notification import Notification
+from notifications_operator.api.notification import REQUESTED_ANNOTATION, Notification
 from notifications_operator.api.references import NOTIFICATIONS
 from notifications_operator.gateway.errors import InputError
 from notifications_operator.gateway.principals import ServicePrincipal
@@ -18,6 +19,7 @@ from tests.support.conformance import Case, load_cases
 from tests.support.definitions import installed_definitions
 
 CALLER = ServicePrincipal(subject="external:build", namespace="inbox", broadcast=True)
+NOW = datetime(2030, 1, 31, 12, 0, 0, 123456, tzinfo=UTC)
 BROADCAST = {"type": "broadcast"}
 
 
@@ -53,7 +55,9 @@ def body(recipients: Any = BROADCAST, **payload: Any) -> dict[str, Any]:
     ],
 )
 def test_recipients(given: Any, fields: dict[str, Any]) -> None:
-    made = manifest(parse_request(body(given)), caller=CALLER, name="n", ttl_seconds=1)
+    made = manifest(
+        parse_request(body(given)), caller=CALLER, name="n", ttl_seconds=1, requested=NOW
+    )
     assert made["spec"]["recipients"] == fields
 
 
@@ -73,13 +77,19 @@ def test_what_is_said_is_kept_and_what_nobody_knows_is_not() -> None:
         "metadata": {"a": [None, 1, {"b": 2.5}]},
     }
     given = {"recipients": BROADCAST, "payload": {**said, "extra": 1}, "origin": "me", "x": None}
-    made = manifest(parse_request(given), caller=CALLER, name="n", ttl_seconds=7)
+    made = manifest(parse_request(given), caller=CALLER, name="n", ttl_seconds=7, requested=NOW)
     assert made["spec"] == {
         "recipients": BROADCAST,
         "payload": said,
         "origin": "external:build",
         "ttlSecondsAfterFinished": 7,
     }
+
+
+def test_when_it_was_requested_is_kept_as_the_inbox_keeps_it() -> None:
+    made = manifest(parse_request(body()), caller=CALLER, name="n", ttl_seconds=7, requested=NOW)
+    said = made["metadata"]["annotations"][REQUESTED_ANNOTATION]
+    assert said == "2030-01-31T12:00:00.123+00:00"
 
 
 def test_an_empty_link_or_scope_is_none() -> None:
@@ -211,7 +221,7 @@ def test_the_api_server_takes_what_is_taken_here(
         return
     if request.recipients is None:
         return
-    made = manifest(request, caller=CALLER, name="rest-a", ttl_seconds=86_400)
+    made = manifest(request, caller=CALLER, name="rest-a", ttl_seconds=86_400, requested=NOW)
     stored = installed_definitions()[NOTIFICATIONS].admit(made)
     spec = Notification.model_validate(stored).spec
     assert (spec.recipients, spec.payload.title) == (request.recipients, request.payload.title)
@@ -232,7 +242,7 @@ def test_nothing_is_taken_that_the_conformance_table_refuses(case: Case) -> None
         return
     if request.recipients is None:
         return
-    made = manifest(request, caller=CALLER, name="rest-a", ttl_seconds=86_400)
+    made = manifest(request, caller=CALLER, name="rest-a", ttl_seconds=86_400, requested=NOW)
     installed_definitions()[NOTIFICATIONS].admit(made)
     Notification.model_validate(made)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from notifications_operator.api.errors import (
     RejectedError,
     UnavailableError,
 )
+from notifications_operator.api.notification import Notification, requested_moment
 from notifications_operator.api.references import NOTIFICATIONS
 from notifications_operator.gateway.errors import (
     GatewayError,
@@ -67,6 +69,16 @@ async def test_what_is_stored(cluster: NotificationCluster) -> None:
     assert body["spec"]["origin"] == SUBJECT
     assert body["spec"]["ttlSecondsAfterFinished"] == 86_400
     assert body["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "notifications-gateway"}
+
+
+async def test_when_it_was_made_is_known_to_the_millisecond(cluster: NotificationCluster) -> None:
+    """What the rows of an answer are compared with is what the operator hands to the inbox."""
+    stored = await send(cluster)
+    notification = Notification.model_validate(cluster.only())
+    assert stored.created == requested_moment(notification.metadata)
+    created = notification.metadata.creation_timestamp
+    assert created is not None
+    assert abs(stored.created - created) < timedelta(seconds=2)
 
 
 async def test_without_a_key_every_request_is_another(cluster: NotificationCluster) -> None:

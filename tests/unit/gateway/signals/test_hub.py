@@ -23,6 +23,7 @@ from notifications_operator.gateway.signals.hub import (
 )
 from notifications_operator.gateway.signals.outbox import Signal
 from notifications_operator.gateway.signals.settings import SignalsSettings
+from notifications_operator.telemetry.gateway import REGISTRY
 
 ADA, BOB = "user:default/ada", "user:default/bob"
 CHANNEL = "notifications"
@@ -190,7 +191,6 @@ async def test_a_slow_reader_is_closed_and_others_get_everything() -> None:
     assert [closing.code for closing in slow.closings] == [CloseCode.TRY_AGAIN_LATER]
     assert quick.got == [{"number": number} for number in range(1000)]
     assert quick.closings == []
-    assert found.slow == 1
     slow.leave()
     quick.leave()
 
@@ -226,6 +226,25 @@ async def test_a_connection_is_closed_when_its_token_expires_and_only_once() -> 
     await found.publish([signal({})] * 5)
     assert [closing.code for closing in ada.closings] == [CloseCode.TOKEN_EXPIRED]
     ada.leave()
+
+
+def sample(name: str, **labels: str) -> float:
+    found = REGISTRY.get_sample_value(f"notifications_gateway_{name}", labels)
+    assert found is not None
+    return found
+
+
+async def test_sockets_are_counted() -> None:
+    found = hub(max_queued_messages=1)
+    open_before = sample("sockets")
+    slow_before = sample("sockets_closed_total", reason="try_again_later")
+    slow, other = Listener(found, ADA, CHANNEL, reads=False), Listener(found, BOB)
+    assert sample("sockets") == open_before + 2
+    await found.publish([signal({})] * 3)
+    assert sample("sockets_closed_total", reason="try_again_later") == slow_before + 1
+    slow.leave()
+    other.leave()
+    assert sample("sockets") == open_before
 
 
 async def test_who_left_is_not_closed_any_more() -> None:
