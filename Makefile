@@ -6,6 +6,10 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 PYTHON := .venv/bin/python
+
+# Where the machine has no Node.js, .venv has one.
+export PATH := $(PATH):$(CURDIR)/.venv/bin
+
 REPORTS := build/reports
 
 # Of the demo's cluster.
@@ -21,7 +25,7 @@ SEEDS ?= 10
 KILLS ?= 200
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-down demo-mails test lint tools unit e2e chaos bench soak format sync image clean
+.PHONY: help setup demo demo-down demo-mails test lint tools unit web e2e chaos bench soak format sync image clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z0-9-]*\):.*  ## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -38,8 +42,8 @@ demo-mails: setup  ## Watch the demo's mails arrive
 demo-down: setup  ## Stop the demo and remove all of it
 	@$(PYTHON) -m hack.demo down --name $(NAME)
 
-test: lint unit e2e  ## Everything that CI runs
-	@$(PYTHON) -m hack.summary $(REPORTS)/unit.xml $(REPORTS)/e2e.xml
+test: lint unit web e2e  ## Everything that CI runs
+	@$(PYTHON) -m hack.summary $(REPORTS)/unit.xml $(REPORTS)/web.xml $(REPORTS)/e2e.xml
 
 lint: setup  ## ruff, mypy, import contracts, derived files
 	$(PYTHON) -m ruff check .
@@ -59,6 +63,10 @@ tools: setup
 unit: tools  ## Unit and integration tests
 	@mkdir -p $(REPORTS)
 	$(PYTHON) -m pytest tests/unit tests/integration -n 2 --junitxml=$(REPORTS)/unit.xml
+
+web: setup  ## The page: types, units, and in a browser
+	@mkdir -p $(REPORTS)
+	$(PYTHON) -m hack.web test --report $(REPORTS)/web.xml
 
 e2e: tools  ## Tests on real clusters
 	@mkdir -p $(REPORTS)

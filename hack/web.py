@@ -61,7 +61,7 @@ def install(web: Path = WEB) -> None:
 
 
 def build(web: Path = WEB) -> Path:
-    """Build the page, unless it is as its sources are, and return the directory to serve.
+    """Build the page, unless nothing changed since, and return the directory to serve.
 
     Raises
     ------
@@ -70,13 +70,12 @@ def build(web: Path = WEB) -> Path:
     """
     install(web)
     stamp = web / ".vite" / "built"
-    digest = _digest(web, _SOURCES)
     with cache.locked(_lock_of(web)):
-        if not stamp.is_file() or stamp.read_text() != digest or not (web / "dist").is_dir():
+        if not stamp.is_file() or stamp.read_text() != _digest(web, (*_SOURCES, "dist")):
             stamp.unlink(missing_ok=True)
             _run(["npm", "run", "--silent", "build"], web, quiet=True)
             stamp.parent.mkdir(exist_ok=True)
-            stamp.write_text(digest)
+            stamp.write_text(_digest(web, (*_SOURCES, "dist")))
     return web / "dist"
 
 

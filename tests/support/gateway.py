@@ -172,11 +172,14 @@ async def running_gateway(
     }
     known = {"file": callers, "poll_interval": 0.05, **settings.pop("callers", {})}
     database = {"url": f"sqlite:///{directory / 'inbox.db'}", **settings.pop("database", {})}
+    # Nothing is delivered here unless a test does it.
+    sending = {"rows_timeout": 0, **settings.pop("sending", {})}
     given = {
         "namespace": NAMESPACE,
         "server": server,
         "callers": known,
         "database": database,
+        "sending": sending,
         **settings,
     }
     gateway = Gateway(GatewaySettings.model_validate(given), cluster, Reviews(), make_session())

@@ -124,9 +124,7 @@ class Postgres:
             os.chown(directory, account.pw_uid, account.pw_gid)
             if found.libraries:
                 found = _copied(found, directory)
-        server = cls(
-            programs=found, directory=directory, parameters=_FAST | parameters
-        )
+        server = cls(programs=found, directory=directory, parameters=_FAST | parameters)
         try:
             server._initialise()
             server.run()

@@ -18,7 +18,8 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     _program(
         directory / "npm",
         f'echo "$*" >>{tmp_path}/npm.log; test ! -e {tmp_path}/broken || exit 1; '
-        'case "$1" in ci) mkdir node_modules ;; run) mkdir -p dist ;; esac',
+        'case "$1" in ci) mkdir node_modules ;; '
+        "run) mkdir -p dist; echo built >dist/index.html ;; esac",
     )
     monkeypatch.setenv("PATH", f"{directory}{os.pathsep}/usr/bin{os.pathsep}/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -65,6 +66,15 @@ def test_changed_source_is_built_with_the_same_tools(source: Path, tmp_path: Pat
     web.build(source)
 
     assert _asked(tmp_path) == ["ci", "run", "run"]
+
+
+@pytest.mark.usefixtures("programs")
+def test_page_that_somebody_else_changed_is_built_again(source: Path) -> None:
+    page = web.build(source) / "index.html"
+    page.write_text("by hand")
+    web.build(source)
+
+    assert page.read_text() == "built\n"
 
 
 @pytest.mark.usefixtures("programs")

@@ -14,7 +14,6 @@ export interface ResolvedLink {
 const HTTP = /^https?:\/\/[^/?#]/i;
 const SCHEME = /^[a-z][a-z0-9+.-]*:/i;
 // What URL parsers drop, or read as something else than people do (WHATWG URL 4.4).
-// eslint-disable-next-line no-control-regex
 const TREACHEROUS = /[\u0000-\u0020\u007f\\]/;
 
 /**
