@@ -90,7 +90,15 @@ def found_titles(response: httpx.Response) -> list[str]:
     return [item["payload"]["title"] for item in response.json()["notifications"]]
 
 
-READS = ["/notifications", "/", "", "/status", "/topics", "/settings", f"/notifications/{UUID(int=1)}"]
+READS = [
+    "/notifications",
+    "/",
+    "",
+    "/status",
+    "/topics",
+    "/settings",
+    f"/notifications/{UUID(int=1)}",
+]
 POSTS: list[tuple[str, JSON]] = [
     ("/notifications/update", {"ids": []}),
     ("/update", {"ids": []}),
