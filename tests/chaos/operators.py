@@ -23,7 +23,10 @@ REST_SECONDS = 60.0
 are closed after 15 to 30 s."""
 
 SPARE_FILES = 8
-"""Open files that an operator at rest may have more than at its start: kept API connections."""
+"""Open files that an operator at rest may have more than at its start."""
+
+SPARE_CONNECTIONS = 8
+"""Connections to the API server that it may have more: some are kept for the next request."""
 
 SPARE_TASKS = 6
 """Tasks that an operator at rest may have more than at its start: requests of ours, for example."""
@@ -41,11 +44,14 @@ class Operator:
         Ends that nobody asked for, and what was wrong with those that somebody did.
     leaks
         What it still had when nothing was left to do.
+    spare_connections
+        See `SPARE_CONNECTIONS`.
     """
 
     installation: Installation
     proxy: APIProxy
     servers: Sequence[MailServer]
+    spare_connections: int = SPARE_CONNECTIONS
     crashes: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)
     _environment: dict[str, str] = field(default_factory=dict)
@@ -124,10 +130,16 @@ class Operator:
         now = await asyncio.to_thread(holdings, pid)
         ports = {server.peer.port: server for server in self.servers}
         mail = sum(now.connections[port] for port in ports)
-        files, most = now.files - mail, baseline.files + SPARE_FILES
+        kept, kept_before = (found.connections[self.proxy.port] for found in (now, baseline))
+        files, files_before = now.files - mail - kept, baseline.files - kept_before
         tasks = await self.metric("notifications_event_loop_tasks")
         checks = {
-            f"{files} files, at its start {baseline.files}; {now.connections}": files > most,
+            f"{files} files, at its start {files_before}; {now.connections}": (
+                files > files_before + SPARE_FILES
+            ),
+            f"{kept} API connections, at its start {kept_before}": (
+                kept > kept_before + self.spare_connections
+            ),
             f"{tasks:.0f} tasks, at its start {self._baseline_tasks:.0f}": (
                 tasks > self._baseline_tasks + SPARE_TASKS
             ),

@@ -24,6 +24,10 @@ SETTLE_SECONDS = 120.0
 LEADER_SECONDS = 30.0
 """Within so many seconds after a rivalry somebody must lead."""
 
+SPARE_CONNECTIONS = 60
+"""aiohttp keeps a connection for 15 s and uses the one again that was unused for longest, so that
+as many stay open as requests come in that time: with this Lease up to four a second."""
+
 _ELECTION = {
     "NOTIFICATIONS_LEADER_ELECTION__LEASE_DURATION": str(DURATION),
     "NOTIFICATIONS_LEADER_ELECTION__RENEW_INTERVAL": "1",
@@ -41,7 +45,9 @@ async def run(installation: Installation, *, seed: int, rounds: int) -> Figures:
         MailServer(processor=f"narrow-{seed}", concurrency=1),
     ]
     replicas = [_replica(installation, f"pod-{name}") for name in ("a", "b")]
-    async with stage(replicas, servers, figures, impatient=True) as one:
+    async with stage(
+        replicas, servers, figures, impatient=True, spare_connections=SPARE_CONNECTIONS
+    ) as one:
         history = History(one)
         work = Workload(seed, namespace=one.namespace, processors=[*one.servers])
         async with history.followed():

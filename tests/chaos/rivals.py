@@ -185,8 +185,10 @@ async def _killed_in_takeover(duel: Duel) -> None:
     stored = duel.random.random() < 0.5
 
     def strike() -> None:
-        duel.rival.strike()
-        reached.set()
+        # A write may be done so late that the rival was killed without, and started again.
+        if not reached.is_set():
+            duel.rival.strike()
+            reached.set()
 
     def judge(write: Write) -> Fault:
         if not is_ledger_patch(write) or reached.is_set():
@@ -201,6 +203,7 @@ async def _killed_in_takeover(duel: Duel) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(TAKEOVER_SECONDS):
             await reached.wait()
+    reached.set()
     await duel.rival.kill()
     duel.stage.figures.kills += 2
     duel.rival.proxy.behave()

@@ -26,7 +26,7 @@ from .evidence import Doubt, Evidence, Expectation, Key, Orphan
 from .figures import Figures
 from .judge import count_doubles, judge
 from .ledgers import rows_of
-from .operators import IMPATIENT, Operator
+from .operators import IMPATIENT, SPARE_CONNECTIONS, Operator
 from .servers import MailServer, user_of
 from .workload import Job, entities
 
@@ -296,6 +296,7 @@ async def stage(
     figures: Figures,
     *,
     impatient: bool = False,
+    spare_connections: int = SPARE_CONNECTIONS,
 ) -> AsyncIterator[Stage]:
     """Set up mail servers, their processors and ready operators; leave nothing behind.
 
@@ -309,6 +310,8 @@ async def stage(
         What is counted.
     impatient
         Cut the operator's times short; see `impatient`.
+    spare_connections
+        Connections to the API server that an operator at rest may have more than at its start.
     """
     async with AsyncExitStack() as stack:
         kubeconfig = installations[0].cluster.kubeconfig
@@ -327,7 +330,14 @@ async def stage(
         for installation in installations:
             proxy = await stack.enter_async_context(APIProxy(kubeconfig))
             installation.command = IMPATIENT if impatient else None
-            operators.append(Operator(installation=installation, proxy=proxy, servers=servers))
+            operators.append(
+                Operator(
+                    installation=installation,
+                    proxy=proxy,
+                    servers=servers,
+                    spare_connections=spare_connections,
+                )
+            )
         one = Stage(
             operators=operators,
             kubernetes=kubernetes,
