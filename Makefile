@@ -94,4 +94,4 @@ image: setup  ## The operator's image: dist/image.tar, tagged notifications-oper
 	$(PYTHON) -m hack.image build
 
 clean:  ## Remove what these commands made here; caches and clusters stay
-	rm -rf build dist web/dist web/.vite web/node_modules .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist web/dist operator/notifications_operator/gateway/page/dist web/.vite web/node_modules .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -21,6 +21,9 @@ from hack.node_packages import NodePackagesError, installed
 REPOSITORY = Path(__file__).parent.parent
 WEB = REPOSITORY / "web"
 DIST = WEB / "dist"
+PACKAGED = REPOSITORY / "operator" / "notifications_operator" / "gateway" / "page" / "dist"
+"""Where the wheel takes the page from; `gateway/page/settings.py` looks for it there."""
+
 SCREENSHOTS = REPOSITORY / "docs" / "images"
 
 NODE = (20, 19)
@@ -77,6 +80,19 @@ def build(web: Path = WEB) -> Path:
             stamp.parent.mkdir(exist_ok=True)
             stamp.write_text(_digest(web, (*_SOURCES, "dist")))
     return web / "dist"
+
+
+def package() -> None:
+    """Build the page and put it into the Python package, from where the wheel takes it.
+
+    Raises
+    ------
+    ClusterError
+        If it cannot be built.
+    """
+    built = build()
+    shutil.rmtree(PACKAGED, ignore_errors=True)
+    shutil.copytree(built, PACKAGED)
 
 
 def check(*, browser: bool, report: Path | None) -> None:

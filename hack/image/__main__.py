@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from hack import web
 from hack.cluster.errors import ClusterError
 from hack.cluster.sources.kind import docker_answers
 from hack.image import debian, docker
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     archive: Path = options.output
     archive.parent.mkdir(parents=True, exist_ok=True)
     try:
+        web.package()
         builder = docker if docker_answers() else debian
         builder.build(archive)
     except ClusterError as error:
