@@ -179,6 +179,8 @@ async def running_gateway(
         "server": server,
         "callers": known,
         "database": database,
+        # Whether or not a page was built here.
+        "page": {"directory": directory / "no-page"},
         "sending": sending,
         **settings,
     }

@@ -186,13 +186,15 @@ class Gateway:
 
     async def _work(self) -> None:
         """Keep everything going until it is to stop."""
-        works: Mapping[str, Coroutine[Any, Any, object]] = {
+        works: dict[str, Coroutine[Any, Any, object]] = {
             "public listener": self._public.run(),
             "internal listener": self._internal.run(),
             "callers": self._tokens.keep_loading(),
             "identity": self._identity.run(),
             "inbox": self._keep_inbox(),
         }
+        if self._settings.oidc.match_email:
+            works["people"] = self._people.run()
         own = [asyncio.create_task(work, name=name) for name, work in works.items()]
         stop = asyncio.create_task(self._stop.wait(), name="stop")
         try:
@@ -216,8 +218,6 @@ class Gateway:
             tasks.create_task(
                 Retention(self._inbox, self._database, self._settings.retention).run()
             )
-            if self._settings.oidc.match_email:
-                tasks.create_task(self._people.run())
 
     async def _drain(self) -> None:
         """Let clients go elsewhere, then finish what is under way."""
@@ -237,11 +237,13 @@ class Gateway:
         identity = self._identity
         database = None if self._database.ready else "waiting for the database"
         stopping = "stopping" if self._stop.is_set() else None
+        people = self._people.problem if self._settings.oidc.match_email else None
         return {
             "callers": Check(problem=self._tokens.problem, serving=self._tokens.loaded),
             "database": Check(problem=database),
             "signals": Check(problem=self._relay.problem),
             "identity": Check(problem=identity.problem, serving=identity.ready),
+            "people": Check(problem=people),
             "listener": Check(problem=stopping, serving=False),
         }
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from notifications_operator.gateway.settings import GatewaySettings
 from tests.support.helm import Document, Helm, HelmError, documents
 from tests.unit.chart.cases import CALLER, GATEWAY
 
@@ -175,3 +176,41 @@ def test_postgresql_is_named_by_a_secret(helm: Helm) -> None:
 def test_what_cannot_be(helm: Helm, values: Document, message: str) -> None:
     with pytest.raises(HelmError, match=message):
         helm.template(values=gateway(**values))
+
+
+def test_reads_the_catalog_only_to_know_people_by_their_address(helm: Helm) -> None:
+    oidc = {"issuer": "https://login.example.com", "audiences": ["notifications"]}
+    rendered = render(helm, gateway(oidc=oidc))
+    assert not [item for item in rendered if "gateway-catalog" in item["metadata"]["name"]]
+    rendered = render(helm, gateway(oidc={**oidc, "matchEmail": True}))
+    role = one(rendered, "Role", "notifications-gateway-catalog")
+    assert role["rules"] == [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]
+    asked = environment(pod(rendered, "notifications-gateway"))
+    assert asked["NOTIFICATIONS_GATEWAY_CATALOG_NAMESPACES"] == '["notifications-system"]'
+
+
+def test_settings_are_as_the_gateway_reads_them(
+    helm: Helm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered = render(helm, {"gateway": GATEWAY, "app": {"baseUrl": "https://portal.example.com"}})
+    asked = environment(pod(rendered, "notifications-gateway"))
+    for name, value in asked.items():
+        if name.startswith("NOTIFICATIONS_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NOTIFICATIONS_GATEWAY_DATABASE__URL", "postgresql://host/name")
+    monkeypatch.setenv("NOTIFICATIONS_GATEWAY_OIDC__LOGIN__CLIENT_SECRET", "secret")
+    settings = GatewaySettings()
+    assert (settings.namespace, settings.app_base_url) == ("posted", "https://portal.example.com")
+    assert settings.oidc.entity_ref_claim == "sub"
+    assert settings.oidc.login is not None
+    assert settings.oidc.login.public_url == GATEWAY["publicUrl"]
+    assert settings.oidc.login.client_secret is not None
+    assert settings.backstage.namespace == "posted"
+    assert settings.backstage.plugins["my-Plugin"].max_recipients == 5
+    assert settings.retention.age is None
+    assert settings.default_settings.channels[0].id == "Email"
+    assert settings.server.cors_origins == GATEWAY["portals"]
+    assert settings.sending.max_unfinished == 1_000_000
+    assert settings.callers.failures_per_minute == 10
+    assert settings.internal is not None
+    assert settings.internal.operator_service_account == "notifications"

@@ -42,6 +42,10 @@
 - name: NOTIFICATIONS_GATEWAY_SERVER__CORS_ORIGINS
   value: {{ toJson . | quote }}
 {{- end }}
+{{- if .oidc.matchEmail }}
+- name: NOTIFICATIONS_GATEWAY_CATALOG_NAMESPACES
+  value: {{ include "notifications.catalogNamespaces" $ | quote }}
+{{- end }}
 {{- with .oidc }}
 {{- $oidc := omit . "login" }}
 {{- with .login }}

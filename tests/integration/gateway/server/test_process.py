@@ -164,7 +164,7 @@ async def test_probes_and_metrics(gateway: RunningGateway) -> None:
     async with asyncio.timeout(30):
         while "[!]" in (ready := await gateway.internal.get("/readyz")).text:
             await asyncio.sleep(0.05)
-    names = ("callers", "database", "signals", "identity", "listener")
+    names = ("callers", "database", "signals", "identity", "people", "listener")
     assert (ready.status_code, ready.text) == (200, "".join(f"[+]{name} ok\n" for name in names))
     await gateway.post()
     await gateway.client.get("/nowhere")
