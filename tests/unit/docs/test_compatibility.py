@@ -43,7 +43,7 @@ def python_tests(path: str) -> frozenset[str]:
 
 @cache
 def web_tests(path: str) -> frozenset[str]:
-    """Return the titles of a file's tests; those of a table as they are written."""
+    """Return the titles of a file's tests, but for those that are made from tables."""
     source = (ROOT / path).read_text(encoding="utf-8")
     return frozenset(re.findall(r'^\s*test\(\s*"([^"]+)"', source, re.MULTILINE))
 
