@@ -127,6 +127,12 @@ def test_fields_of_another_transport_are_named() -> None:
         processor({"transport": "sendmail", "hostname": "h", "port": 25})
 
 
+@pytest.mark.parametrize("transport", ["ses", "azure", "SMTP", "", None])
+def test_a_transport_that_is_not_there_is_refused_with_those_that_are(transport: Any) -> None:
+    with pytest.raises(ValidationError, match="'smtp', 'sendmail', 'stream'"):
+        processor({"transport": transport})
+
+
 def test_python_names_of_fields_are_accepted_too() -> None:
     made = NotificationStatus(observed_generation=3, last_redeliver=None)
     assert made.to_wire()["observedGeneration"] == 3

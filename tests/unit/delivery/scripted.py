@@ -62,6 +62,8 @@ class Script:
     only: Sequence[str] | None = None
     """Recipients to name instead of the users."""
     concurrency: int = 8
+    starts: int = 0
+    interval: timedelta = timedelta()
     max_batch: int = 1
     secret: SecretKey | None = None
     idempotent: bool = False
@@ -109,7 +111,10 @@ class Scripted(Processor):
 
     @property
     def limits(self) -> Limits:
-        return Limits(concurrency=self.script.concurrency, starts=0, interval=timedelta())
+        script = self.script
+        return Limits(
+            concurrency=script.concurrency, starts=script.starts, interval=script.interval
+        )
 
     async def verify(self) -> None:
         self.script.verified += 1

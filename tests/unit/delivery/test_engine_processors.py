@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -111,6 +112,17 @@ async def test_send_that_hangs_does_not_delay_another_processors_retry() -> None
         gate.set()
         done = await w.finished()
         assert done.status.summary == "2/2"
+
+
+async def test_throttle_is_over_all_recipients_and_notifications_of_a_processor() -> None:
+    script = Script(starts=2, interval=timedelta(hours=1))
+    async with world(scripts={"email": script}) as w:
+        w.notify("group", to=[ADA, BOB])
+        await w.finished("group")
+        w.notify("other", to=[ADA])
+        w.notify("another", to=[BOB])
+        await w.settle()
+        assert script.recipients == [ADA, BOB]
 
 
 async def test_batch_gets_one_outcome_each() -> None:

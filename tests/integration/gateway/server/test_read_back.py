@@ -155,6 +155,29 @@ async def test_an_update_of_a_scope_is_answered_as_updated(
     assert (await read(gateway, ada)).json()["notifications"] == [rows[1]]
 
 
+async def test_an_update_of_a_broadcast_is_answered_with_its_id(
+    gateway: RunningGateway, cluster: NotificationCluster, ada: str
+) -> None:
+    rows = []
+    for title in ("First", "Second"):
+        body = {"recipients": {"type": "broadcast"}, "payload": {"title": title, "scope": "s"}}
+        posting = asyncio.create_task(gateway.post(body))
+        await hand_over(gateway, await stored(cluster, title), "")
+        (row,) = (await posting).json()
+        rows.append(row)
+        if title == "First":
+            update = await gateway.client.post(
+                f"{PATH}/update",
+                json={"ids": [row["id"]], "read": True},
+                headers={"Authorization": f"Bearer {ada}"},
+            )
+            assert update.json()[0]["read"] is not None
+    assert rows[0]["id"] == rows[1]["id"]
+    assert (await read(gateway, ada)).json()["notifications"] == [rows[1]]
+    status = await read(gateway, ada, "/api/notifications/status")
+    assert status.json() == {"unread": 1, "read": 0}
+
+
 async def test_a_broadcast_reaches_everybody_live(
     gateway: RunningGateway, cluster: NotificationCluster, ada: str
 ) -> None:

@@ -22,6 +22,7 @@ from notifications_operator.processors.email import processor as module
 from notifications_operator.processors.email.rendering import Content, render
 from notifications_operator.processors.email.transport import Mail, MaySend, check
 from notifications_operator.processors.errors import DeliveryError, Receipt, Scope, Skip
+from notifications_operator.processors.registry import ProcessorRegistry
 from tests.unit.processors.email.email_builders import (
     CREATED,
     audience,
@@ -302,6 +303,23 @@ async def test_an_address_is_remembered_from_the_snapshot_on() -> None:
     assert isinstance(outcomes[0], Skip)
 
 
+def test_addresses_are_remembered_for_an_hour_by_default() -> None:
+    moment = [0.0]
+    mail_processor = processor(
+        clock=lambda: moment[0], denylistEmailAddresses=["denied@example.com"]
+    )
+
+    def denied(address: str) -> bool:
+        targets = mail_processor.targets(notification(), audience(user("jane", address)))
+        return reached(targets)["user:default/jane"] is not None
+
+    assert not denied("jane@example.com")
+    moment[0] = 3599.0
+    assert not denied("denied@example.com")
+    moment[0] = 3600.0
+    assert denied("denied@example.com")
+
+
 async def test_errors_are_outcomes() -> None:
     error = DeliveryError(
         Reason.RECIPIENT_REJECTED, "no", scope=Scope.RECIPIENT, retryable=False, code=550
@@ -341,6 +359,10 @@ async def test_renderings_do_not_pile_up() -> None:
         await mail_processor.send(notification(uid=str(number)), ["a@b.example"], sending())
 
     assert len(mail_processor._prepared) == module.PREPARED_MESSAGES
+
+
+def test_its_channel_is_upstreams() -> None:
+    assert ProcessorRegistry.installed().channel("email") == "Email"
 
 
 def test_limits_are_upstreams() -> None:
