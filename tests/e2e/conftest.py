@@ -57,7 +57,8 @@ def values(catcher: Catcher) -> Object:
     }
     values["app"] = {"baseUrl": "https://portal.example.com/base"}
     values["delivery"] = {
-        "openWait": 1,
+        # Long enough that a busy machine opens nothing as Pending that has a free slot.
+        "openWait": 3,
         "processorGrace": 2,
         "verifyInterval": 2,
         "shutdownGrace": 20,
