@@ -466,3 +466,16 @@ async def test_addresses_outside_ascii_where_they_are_not_taken() -> None:
         assert not error.retryable
         assert "SMTPUTF8" in error.message
         assert peer.ledger.recipients == ["jane@example.com"]
+
+
+async def test_a_session_that_fails_within_tls_leaves_no_descriptor_behind(
+    authority: CertificateAuthority,
+) -> None:
+    """The library ends TLS in order, and still reads when the number may be another's already."""
+    certificate = authority.valid()
+    peer = SMTPPeer(tls=STARTTLS, certificate=certificate, username=USERNAME, password=PASSWORD)
+    async with peer, pool_to(peer, certificate) as pool:
+        peer.fail(Step.AUTH, Raw(b"421 4.3.2 shutting down\r\n"))
+        assert (await failure(pool)).reason is Reason.CONNECT_FAILED
+        # Takes the lowest number that is free: the one of the connection that was given up.
+        await success(pool)

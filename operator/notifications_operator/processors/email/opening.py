@@ -33,6 +33,9 @@ _MECHANISMS = ("plain", "login", "cram-md5")
 _UNKNOWN_COMMAND = (500, 502)
 """Replies of a server that does not know EHLO (RFC 5321 section 4.1.1.1)."""
 
+_END_SECONDS = 1.0
+"""Seconds in which a transport has found the end of its stream."""
+
 _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]
 
@@ -63,7 +66,7 @@ async def open_session(server: SMTPServer, timeouts: Timeouts) -> SMTP:
             await _authenticate(client, server, server.credentials, timeouts)
     except BaseException:
         abort(client)
-        connected.close()
+        _hang_up(connected)
         raise
     return client
 
@@ -73,6 +76,19 @@ def abort(client: SMTP) -> None:
     if isinstance(client.transport, asyncio.WriteTransport):
         client.transport.abort()
     client.close()
+
+
+def _hang_up(connected: socket.socket) -> None:
+    """End a connection of which a transport may be left that the client does not know any more.
+
+    After a 421 within TLS aiosmtplib forgets its transport, which says goodbye in order and reads
+    on. It must find the end of the stream and close the descriptor itself: closed under it, the
+    number would be the next connection's while the loop still takes it for the old one's.
+    """
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
+    # Where no transport was made of it, nobody else closes it.
+    asyncio.get_running_loop().call_later(_END_SECONDS, connected.close)
 
 
 async def _connect(server: SMTPServer, timeouts: Timeouts) -> socket.socket:
