@@ -154,9 +154,11 @@ async def test_with_an_older_definition_nothing_is_claimed(
     kubectl(admin, *apply, "-", stdin=yaml.safe_dump(definition))
     try:
         installation.start()
+        async with asyncio.timeout(60):
+            while installation.probe("livez") != 200:
+                await asyncio.sleep(0.1)
         with pytest.raises(AssertionError):
             await asyncio.to_thread(installation.wait_ready, 5)
-        assert installation.probe("livez") == 200
         await kubernetes.create(notification("old", namespace, "user:default/ada", title=title))
         await kubernetes.wait(
             "Notification", "old", namespace, lambda body: body["status"].get("revision") == 1
