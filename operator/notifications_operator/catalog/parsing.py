@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from .decoding import MAX_DECOMPRESSED_BYTES, UndecodableKey, decode_binary, decode_text
 from .documents import BrokenDocument, Document, read_documents
@@ -35,6 +36,19 @@ class Source:
     resource_version: str
     data: Mapping[str, str] = field(default_factory=dict)
     binary_data: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Self:
+        """Take a ConfigMap from the body of an answer."""
+        metadata = body["metadata"]
+        return cls(
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
+            data=body.get("data") or {},
+            binary_data=body.get("binaryData") or {},
+        )
 
     @property
     def key(self) -> SourceKey:

@@ -81,22 +81,10 @@ class People:
 
 
 def _users_by_address(bodies: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
-    directory = Directory.build(parse_source(_source(body)) for body in bodies)
+    directory = Directory.build(parse_source(Source.of(body)) for body in bodies)
     users: dict[str, str | None] = {}
     for user in directory.users():
         if user.email:
             address = user.email.casefold()
             users[address] = None if address in users else str(user.ref)
     return users
-
-
-def _source(body: Mapping[str, Any]) -> Source:
-    metadata = body["metadata"]
-    return Source(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        uid=metadata["uid"],
-        resource_version=metadata["resourceVersion"],
-        data=body.get("data") or {},
-        binary_data=body.get("binaryData") or {},
-    )

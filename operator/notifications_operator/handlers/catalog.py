@@ -160,14 +160,7 @@ class CatalogFeed:
             await self._apply(namespace, body)
 
     async def _apply(self, namespace: str, body: dict[str, Any]) -> None:
-        source = Source(
-            namespace=body["metadata"]["namespace"],
-            name=body["metadata"]["name"],
-            uid=body["metadata"]["uid"],
-            resource_version=body["metadata"]["resourceVersion"],
-            data=body.get("data") or {},
-            binary_data=body.get("binaryData") or {},
-        )
+        source = Source.of(body)
         self._known[namespace][source.key] = ObjectVersion.of(body)
         if self._store.is_current(source):
             return
