@@ -67,6 +67,9 @@ export class MockServer {
   config: Record<string, unknown> | null = null;
   /** Before each answer of the API, in milliseconds. */
   delay = 0;
+  /** Most requests for the list of notifications that waited for their answers at the same time. */
+  mostListsAtOnce = 0;
+  #lists = 0;
   matrix: SettingsMatrix = { channels: [] };
   readonly #faults: Fault[] = [];
   readonly #http: Server;
@@ -146,7 +149,7 @@ export class MockServer {
     const path = url.pathname.slice(PREFIX.length);
     const body = await readBody(request);
     this.seen.push({ method: request.method!, path, query: url.searchParams, body });
-    await new Promise((resolve) => setTimeout(resolve, this.delay));
+    await this.#wait(request.method === "GET" && path === "/notifications");
     const fault = this.#faults.find(
       (candidate) =>
         candidate.times > 0 && candidate.method === request.method && candidate.path === path,
@@ -161,6 +164,13 @@ export class MockServer {
     }
     const result = this.#handle(request, path, url.searchParams, body);
     answer(response, 200, result);
+  }
+
+  async #wait(listing: boolean): Promise<void> {
+    this.#lists += Number(listing);
+    this.mostListsAtOnce = Math.max(this.mostListsAtOnce, this.#lists);
+    await new Promise((resolve) => setTimeout(resolve, this.delay));
+    this.#lists -= Number(listing);
   }
 
   #handle(request: IncomingMessage, path: string, query: URLSearchParams, body: unknown): unknown {
