@@ -4,6 +4,9 @@ import { readdirSync, readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { useWorld } from "./support";
+
+const world = useWorld();
 
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 const files = readdirSync(DIST, { recursive: true, withFileTypes: true })
@@ -43,4 +46,17 @@ test("the scripts name no other host", () => {
     // Names of XML, and Lit's word to developers; neither is ever asked for.
     expect(hosts.filter((host) => !["www.w3.org", "lit.dev"].includes(host))).toEqual([]);
   }
+});
+
+test("the first paint needs nothing but the origin: even if the API does not answer", async () => {
+  world.server.delay = 3_600_000;
+  const page = await world.open();
+  const painted = (): Promise<string[]> =>
+    page.evaluate(() => performance.getEntriesByType("paint").map(({ name }) => name));
+  await expect.poll(painted).toContain("first-contentful-paint");
+  await page.getByRole("heading", { name: "Notifications", level: 1 }).waitFor();
+  const asked = await page.evaluate(() =>
+    performance.getEntriesByType("resource").map(({ name }) => new URL(name).origin),
+  );
+  expect(new Set(asked)).toEqual(world.origins);
 });
