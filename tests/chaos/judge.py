@@ -70,9 +70,17 @@ def _states_agree_with_mails(evidence: Evidence) -> Iterator[str]:
         of_row = mails[row.key]
         accepted = [mail for mail in of_row if mail.accepted]
         if row.attempts < len(of_row):
-            yield f"{_name(row.key)} has {len(of_row)} mails in {row.attempts} attempts"
+            heard = ", ".join(_heard(mail) for mail in of_row)
+            yield f"{_name(row.key)} has {len(of_row)} mails in {row.attempts} attempts: {heard}"
         for problem in _problems(row, accepted, evidence, doubtful):
             yield f"{_name(row.key)} is {row.state} ({row.reason}): {problem}"
+
+
+def _heard(mail: Mail) -> str:
+    """Say when a mail came and what became of it."""
+    began = f"begun {mail.begun:%T.%f}, " if mail.begun else ""
+    taken = "accepted" if mail.accepted else "not accepted"
+    return f"{began}there {mail.moment:%T.%f}, {taken}{'' if mail.answered else ', unanswered'}"
 
 
 def _problems(
