@@ -66,6 +66,7 @@ class SlicedWork:
         self._planner = planner
         self._supervisor = supervisor
         self._found: _Findings | None = None
+        self._planned: _Findings | None = None
         self._poked = False
         self._reported = asyncio.get_running_loop().time()
 
@@ -79,8 +80,10 @@ class SlicedWork:
         self._poked = True
 
     def reported(self) -> None:
-        """Note that the status sums up the slices."""
+        """Note that the status sums up the slices, and says what the last plan found."""
         self._reported = asyncio.get_running_loop().time()
+        if self._planned is not None:
+            self._found, self._planned = self._planned, None
 
     @property
     def report_delay(self) -> float:
@@ -108,6 +111,7 @@ class SlicedWork:
         Slices are written before the status, and say for which generation: what was written but
         not committed is planned again from what the user wants by then.
         """
+        self._found = self._planned = None
         ledger, notification = scene.ledger, scene.notification
         missing = self.book.missing(ledger.slices or 0)
         full = ledger.with_rows(self.book.rows())
@@ -128,8 +132,8 @@ class SlicedWork:
         return replace(full, rows={}, slices=self.book.count, ahead=Ahead())
 
     def note_plan(self, notification: Notification, full: Ledger) -> None:
-        """Remember what a plan of all rows found."""
-        self._found = _Findings(
+        """Remember what a plan of all rows found, for when the status says it too."""
+        self._planned = _Findings(
             generation=notification.metadata.generation,
             redeliver=notification.redeliver,
             waiting=full.waiting,

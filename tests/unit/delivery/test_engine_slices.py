@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -40,6 +41,25 @@ async def test_thousand_recipients_cost_few_writes() -> None:
         assert writes <= 40
         owners = {body["metadata"]["ownerReferences"][0]["uid"] for body in w.slices()}
         assert owners == {done.metadata.uid}
+
+
+@pytest.mark.parametrize("fault", [unavailable, lost_answer])
+async def test_edit_whose_status_is_not_written_is_planned_again(
+    fault: Callable[..., Interruption],
+) -> None:
+    """The slices have the edit already; sent by the status of before it would be no update."""
+    script = Script(concurrency=8)
+    async with world(scripts={"email": script}, catalog=directory(users_yaml(NAMES[:300]))) as w:
+        w.notify(to=None)
+        await w.finished()
+        script.sent.clear()
+        w.cluster.interrupt(fault(when=lambda status: status.get("revision") == 2, times=2))
+        w.retitle("n", "second")
+        await w.until(lambda: len(script.sent) >= 300, "everybody got the update")
+        done = await w.finished()
+        await w.engine.drain()
+        assert Counter((item.revision, item.title) for item in script.sent) == {(2, "second"): 300}
+        assert (done.status.revision, done.status.summary) == (2, "300/300")
 
 
 async def test_hundred_stay_in_the_status() -> None:
