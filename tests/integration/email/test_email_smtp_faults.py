@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import replace
 
 import pytest
 
 from notifications_operator.api.reasons import Reason
+from notifications_operator.processors.email.dialogue import Dialogue
 from notifications_operator.processors.email.timeouts import Timeouts
 from notifications_operator.processors.errors import Scope
 from tests.integration.email.email_peers import PATIENT, failure, mail, pool_to, success
-from tests.support.smtp import Drop, Hang, Raw, Reply, Reset, SMTPPeer, Step
+from tests.support.smtp import Drop, Hang, Pause, Raw, Reply, Reset, SMTPPeer, Step
 from tests.support.smtp.script import Action
 
 CONNECTION, MESSAGE, PROCESSOR, RECIPIENT = (
@@ -195,6 +198,34 @@ async def test_an_answer_that_was_only_late_is_not_taken_for_the_next_message() 
 
         assert error.reason is Reason.RECIPIENT_REJECTED
         assert peer.ledger.message_ids == ["<1@mycompany.com>"]
+
+
+async def test_an_answer_that_comes_as_time_runs_out_is_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The event loop finds both at once after a pause, and would hear only of the time."""
+    loop, write = asyncio.get_running_loop(), Dialogue.write
+
+    def write_and_stall(dialogue: Dialogue, data: bytes, *, replies: int = 0) -> None:
+        write(dialogue, data, replies=replies)
+        if data.endswith(b"\r\n.\r\n"):
+            loop.call_soon(stall, dialogue)
+
+    def stall(dialogue: Dialogue) -> None:
+        time.sleep(2 * SHORT)
+        # Earlier than the end of the wait, so that of the two it is looked at first.
+        loop.call_at(loop.time() - 10, dialogue.data_received, b"250 2.0.0 queued\r\n")
+
+    release = asyncio.Event()
+    timeouts = replace(PATIENT, final=SHORT)
+    async with SMTPPeer() as peer, pool_to(peer, timeouts=timeouts) as pool:
+        peer.fail(Step.END, Pause(release))
+        monkeypatch.setattr(Dialogue, "write", write_and_stall)
+
+        receipt = await success(pool)
+
+        assert receipt.message == "queued"
+        release.set()
 
 
 async def test_a_big_message_arrives_whole() -> None:

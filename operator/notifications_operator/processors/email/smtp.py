@@ -266,7 +266,10 @@ class SMTPConnection:
                 self._dialogue.write(block, replies=1)
                 response = await self._dialogue.reply()
         except TimeoutError as error:
-            raise self._ambiguous("did not answer in time") from error
+            # The answer can be there all the same: it came in the moment in which time ran out.
+            if not self._dialogue.is_answered:
+                raise self._ambiguous("did not answer in time") from error
+            response = await self._dialogue.reply()
         except OSError as error:
             raise self._ambiguous("closed the connection without an answer") from error
         except SMTPResponseException as error:
