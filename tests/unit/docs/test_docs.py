@@ -158,7 +158,7 @@ def test_all_forms_of_links_are_seen() -> None:
 # A heading
 ## A heading
 """
-    assert sorted(links(text)) == "a.md#x b.png c.md d.png e.md f.md f.png".split()
+    assert sorted(links(text)) == ["a.md#x", "b.png", "c.md", "d.png", "e.md", "f.md", "f.png"]
     assert list(anchors(text)) == ["a-heading", "a-heading-1"]
 
 

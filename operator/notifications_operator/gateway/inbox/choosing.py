@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, and_, delete, func, insert, select, tuple_, union
+from sqlalchemy import ColumnElement, Select, delete, func, insert, select, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .matrix import Choices, Key, fold, relevant_keys, unique_names
@@ -122,7 +122,10 @@ async def preferences(
     users = await _deviating(connection, usual, origin, topic, after=after, limit=limit)
     if not users:
         return Preferences(defaults=usual, exceptions=(), next=None)
-    chosen = await _relevant(connection, users, origin, topic, asked)
+    # They are all who differ between the first and the last: a range is shorter than a list.
+    setting = user_setting.c.recipient
+    between = setting.between(users[0], users[-1])
+    chosen = await _relevant(connection, between, origin, topic, asked)
     exceptions = []
     for user in users:
         choices = Choices(own=chosen.get(user, {}), defaults=defaults)
@@ -131,6 +134,25 @@ async def preferences(
             exceptions.append(UserPreferences(user=user, channels=wanted))
     return Preferences(
         defaults=usual, exceptions=exceptions, next=users[-1] if len(users) == limit else None
+    )
+
+
+async def muted_by(
+    connection: AsyncConnection,
+    defaults: Mapping[Key, bool],
+    users: Sequence[str],
+    *,
+    origin: str,
+    topic: str | None,
+    channel: str,
+) -> frozenset[str]:
+    """Return those of some users who do not want an origin and topic by a channel."""
+    among = user_setting.c.recipient.in_(users)
+    chosen = await _relevant(connection, among, origin, topic, [channel])
+    return frozenset(
+        user
+        for user in users
+        if not Choices(own=chosen.get(user, {}), defaults=defaults).wants(channel, origin, topic)
     )
 
 
@@ -176,7 +198,7 @@ def _having(key: Key, *, enabled: bool, after: str | None, limit: int) -> Select
 
 async def _relevant(
     connection: AsyncConnection,
-    users: Sequence[str],
+    users: ColumnElement[bool],
     origin: str,
     topic: str | None,
     channels: Sequence[str],
@@ -184,8 +206,7 @@ async def _relevant(
     setting = user_setting.c
     keys = [key for channel in channels for key in relevant_keys(channel, origin, topic)]
     statement = select(user_setting).where(
-        and_(setting.recipient >= users[0], setting.recipient <= users[-1]),
-        tuple_(setting.channel, setting.origin, setting.topic).in_(keys),
+        users, tuple_(setting.channel, setting.origin, setting.topic).in_(keys)
     )
     found: dict[str, dict[Key, bool]] = {}
     for row in await connection.execute(statement):

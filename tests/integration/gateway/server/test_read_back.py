@@ -22,6 +22,7 @@ from tests.support.gateway import (
     OPERATOR,
     OPERATOR_TOKEN,
     SUBJECT,
+    TOKEN,
     NotificationCluster,
     RunningGateway,
     running_gateway,
@@ -208,8 +209,29 @@ async def test_users_do_not_send_and_services_do_not_read(
     refused = await gateway.post(token=ada)
     assert refused.status_code == 403
     assert "'user' credentials" in refused.json()["error"]["message"]
-    headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
-    assert (await gateway.client.get(PATH, headers=headers)).status_code == 401
+    for token, status in ((TOKEN, 403), (OPERATOR_TOKEN, 401)):
+        headers = {"Authorization": f"Bearer {token}"}
+        assert (await gateway.client.get(PATH, headers=headers)).status_code == status
+
+
+async def test_who_muted_the_inbox_is_not_in_the_answer(
+    gateway: RunningGateway, cluster: NotificationCluster, ada: str
+) -> None:
+    topic = {"id": "muted", "enabled": False}
+    origin = {"id": SUBJECT, "enabled": True, "topics": [topic]}
+    saved = await gateway.client.post(
+        "/api/notifications/settings",
+        json={"channels": [{"id": "Web", "origins": [origin]}]},
+        headers={"Authorization": f"Bearer {ada}"},
+    )
+    assert saved.status_code == 200, saved.text
+    # There is no row to wait for: this ends long before the gateway gives up waiting.
+    async with asyncio.timeout(20):
+        assert (await gateway.post(titled("Muted", topic="muted"))).json() == []
+    await stored(cluster, "Muted")
+    posting = asyncio.create_task(gateway.post(titled("Wanted", topic="other")))
+    await hand_over(gateway, await stored(cluster, "Wanted"), ADA)
+    assert [row["user"] for row in (await posting).json()] == [ADA]
 
 
 async def test_the_internal_api_is_on_its_own_port(gateway: RunningGateway) -> None:
