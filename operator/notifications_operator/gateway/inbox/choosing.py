@@ -11,6 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from .matrix import Choices, Key, fold, relevant_keys, unique_names
 from .tables import BROADCAST, notification, user_setting
 
+_USERS_PER_STATEMENT = 1000
+
 
 @dataclass(frozen=True, kw_only=True)
 class UserPreferences:
@@ -147,13 +149,17 @@ async def muted_by(
     channel: str,
 ) -> frozenset[str]:
     """Return those of some users who do not want an origin and topic by a channel."""
-    among = user_setting.c.recipient.in_(users)
-    chosen = await _relevant(connection, among, origin, topic, [channel])
-    return frozenset(
-        user
-        for user in users
-        if not Choices(own=chosen.get(user, {}), defaults=defaults).wants(channel, origin, topic)
-    )
+    usual = Choices(own={}, defaults=defaults).wants(channel, origin, topic)
+    muted = set() if usual else set(users)
+    for start in range(0, len(users), _USERS_PER_STATEMENT):
+        among = user_setting.c.recipient.in_(users[start : start + _USERS_PER_STATEMENT])
+        chosen = await _relevant(connection, among, origin, topic, [channel])
+        for user, own in chosen.items():
+            if Choices(own=own, defaults=defaults).wants(channel, origin, topic):
+                muted.discard(user)
+            else:
+                muted.add(user)
+    return frozenset(muted)
 
 
 async def _deviating(

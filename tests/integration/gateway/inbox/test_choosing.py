@@ -50,12 +50,12 @@ async def ask(inbox: Inbox, origin: str = "plugin:a", topic: str | None = None) 
 
 
 async def test_some_users_are_asked_about_in_any_number(inbox: Inbox) -> None:
-    users = [f"user:default/u{number}" for number in range(1000)]
-    for user, topic in ((users[0], "t"), (users[999], "t"), (users[5], "other")):
+    users = [f"user:default/u{number}" for number in range(2500)]
+    for user, topic in ((users[0], "t"), (users[2499], "t"), (users[5], "other")):
         await inbox.save_settings(user, matrix(Web={"plugin:a": True, f"plugin:a/{topic}": False}))
     await inbox.save_settings(BOB, matrix(Web={"plugin:a": False}))
     await inbox.save_settings(users[7], matrix(Email={"plugin:a": False}))
-    assert await inbox.muted_by(users, origin="plugin:A", topic="T") == {users[0], users[999]}
+    assert await inbox.muted_by(users, origin="plugin:A", topic="T") == {users[0], users[2499]}
     assert await inbox.muted_by(users, origin="plugin:a", topic=None) == frozenset()
     assert await inbox.muted_by([BOB], origin="plugin:a", topic="t") == {BOB}
     assert await inbox.muted_by([], origin="plugin:a", topic="t") == frozenset()

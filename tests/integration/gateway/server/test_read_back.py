@@ -179,6 +179,34 @@ async def test_an_update_of_a_broadcast_is_answered_with_its_id(
     assert status.json() == {"unread": 1, "read": 0}
 
 
+async def test_a_broadcast_that_is_muted_is_not_heard_of(
+    gateway: RunningGateway, cluster: NotificationCluster, ada: str
+) -> None:
+    origin = {"id": SUBJECT, "enabled": True, "topics": [{"id": "muted", "enabled": False}]}
+    await gateway.client.post(
+        "/api/notifications/settings",
+        json={"channels": [{"id": "Web", "origins": [origin]}]},
+        headers={"Authorization": f"Bearer {ada}"},
+    )
+    url = f"ws://127.0.0.1:{gateway.port}/api/signals"
+    async with websockets.connect(
+        url, subprotocols=[websockets.Subprotocol(ada)], proxy=None
+    ) as socket:
+        await socket.send(json.dumps({"action": "subscribe", "channel": "notifications"}))
+        # The answer to a ping comes after what was sent before it was taken.
+        await (await socket.ping())
+        for topic in ("muted", "wanted"):
+            payload = {"title": topic, "topic": topic}
+            body = {"recipients": {"type": "broadcast"}, "payload": payload}
+            posting = asyncio.create_task(gateway.post(body))
+            await hand_over(gateway, await stored(cluster, topic), "")
+            (row,) = (await posting).json()
+        signal = json.loads(await asyncio.wait_for(socket.recv(), 30))
+        assert signal["message"]["notification_id"] == row["id"]
+    listed = (await read(gateway, ada)).json()["notifications"]
+    assert [item["payload"]["title"] for item in listed] == ["wanted"]
+
+
 async def test_a_broadcast_reaches_everybody_live(
     gateway: RunningGateway, cluster: NotificationCluster, ada: str
 ) -> None:
