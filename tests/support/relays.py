@@ -13,7 +13,7 @@ from notifications_operator.gateway.inbox.database import Database
 from notifications_operator.gateway.signals.hub import Hub
 from notifications_operator.gateway.signals.news import Connect
 from notifications_operator.gateway.signals.outbox import Signal, append
-from notifications_operator.gateway.signals.relay import Relay
+from notifications_operator.gateway.signals.relay import Mutes, Relay
 from notifications_operator.gateway.signals.settings import SignalsSettings
 
 
@@ -44,6 +44,7 @@ async def relaying(
     *,
     connect: Connect = no_listening,
     hub: Hub | None = None,
+    mutes: Mutes | None = None,
     **settings: Any,
 ) -> AsyncIterator[tuple[Recorder, Relay]]:
     """Run a relay; without settings nothing but what it is told makes it look for long.
@@ -52,10 +53,12 @@ async def relaying(
     ----------
     hub
         Where it brings signals, instead of the recorder.
+    mutes
+        Whom it asks who muted a broadcast; else nobody did.
     """
     recorder = Recorder()
     found = SignalsSettings(**{"poll_interval": 3600, **settings})
-    relay = Relay(database.engine, hub or recorder, found, connect=connect)
+    relay = Relay(database.engine, hub or recorder, found, connect=connect, mutes=mutes)
     task = asyncio.create_task(relay.run())
     try:
         yield recorder, relay

@@ -104,6 +104,7 @@ class Gateway:
             self._hub,
             settings.signals,
             connect=partial(connect_postgresql, settings.database, background=True),
+            mutes=self._inbox,
         )
         self._public = self._public_listener()
         self._internal = self._internal_listener(reviews)

@@ -29,7 +29,15 @@ GATEWAY: dict[str, Any] = {
     "portals": ["https://portal.example.com"],
     "retention": False,
     "defaultSettings": {
-        "channels": [{"id": "Email", "enabled": False, "origins": [{"id": "a", "enabled": True}]}]
+        "channels": [
+            {
+                "id": "Email",
+                "enabled": False,
+                "origins": [
+                    {"id": "a", "enabled": True, "topics": [{"id": "noise", "enabled": False}]}
+                ],
+            }
+        ]
     },
     "maxUnfinished": 1000000,
     "service": {"type": "LoadBalancer", "port": 8443, "annotations": {"a": "b"}},

@@ -208,7 +208,11 @@ def test_settings_are_as_the_gateway_reads_them(
     assert settings.backstage.namespace == "posted"
     assert settings.backstage.plugins["my-Plugin"].max_recipients == 5
     assert settings.retention.age is None
-    assert settings.default_settings.channels[0].id == "Email"
+    assert settings.default_settings.choices() == {
+        ("email", "", ""): False,
+        ("email", "a", ""): True,
+        ("email", "a", "noise"): False,
+    }
     assert settings.server.cors_origins == GATEWAY["portals"]
     assert settings.sending.max_unfinished == 1_000_000
     assert settings.callers.failures_per_minute == 10

@@ -393,6 +393,26 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("given", "message"),
         [
+            (
+                {"notifications": {"processors": {"slack": [{"token": "xoxb-canary"}]}}},
+                "at '/notifications/processors': additional properties 'slack' not allowed",
+            ),
+            (email(sesConfig={"fromArn": "arn:canary"}), "'sesConfig' not allowed"),
+            (transport(transport="ses", region="canary"), "must be one of 'smtp', 'sendmail'"),
+            (transport(transport="azure", accessKey="canary"), "must be one of 'smtp', 'sendmail'"),
+        ],
+    )
+    def test_what_backstage_has_and_this_has_not_by_its_name(
+        self, helm: Helm, given: Document, message: str
+    ) -> None:
+        with pytest.raises(HelmError) as refusal:
+            render(helm, given)
+        assert message in str(refusal.value)
+        assert "canary" not in str(refusal.value)
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
             ({"replicaCount": -1}, "at '/replicaCount': minimum: got -1, want 0"),
             ({"logLevel": "debug"}, "'/logLevel': value must be one of 'DEBUG', 'INFO'"),
             ({"app": {"baseUrl": "ftp://x"}}, "at '/app/baseUrl'"),

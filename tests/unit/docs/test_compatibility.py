@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -75,3 +76,26 @@ def test_every_row_says_how_it_compares() -> None:
 
 def test_no_bug_of_upstream_is_left_out() -> None:
     assert [row[0] for row in rows(BUGS)] == [str(number) for number in range(1, 25)]
+
+
+def test_the_clients_that_are_run_are_those_that_are_compared() -> None:
+    package = ROOT / "tests" / "support" / "backstage" / "package.json"
+    run = json.loads(package.read_text(encoding="utf-8"))["dependencies"]
+    notifications = run["@backstage/plugin-notifications"]
+    signals = run["@backstage/plugin-signals"]
+    assert f"`@backstage/plugin-notifications` {notifications}," in PAGE
+    said = {what: how for what, _, how, _ in rows(PARITY)}
+    (client,) = (how for what, how in said.items() if what.startswith("`NotificationsClient`"))
+    assert f"version {notifications} " in client
+    (client,) = (how for what, how in said.items() if "`@backstage/plugin-signals`" in what)
+    assert f"version {signals} " in client
+
+
+def test_the_clients_are_installed_as_they_were_published() -> None:
+    """npm compares what it fetches with the lock's digest, and runs nothing of it."""
+    lock = ROOT / "tests" / "support" / "backstage" / "package-lock.json"
+    packages = json.loads(lock.read_text(encoding="utf-8"))["packages"]
+    for name in ("plugin-notifications", "plugin-signals", "errors"):
+        package = packages[f"node_modules/@backstage/{name}"]
+        assert package.get("name", f"@backstage/{name}") == f"@backstage/{name}", "not replaced"
+        assert package["integrity"].startswith("sha512-")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
+from collections import Counter as Tally
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,14 +20,18 @@ from notifications_operator.telemetry import metrics
 
 ROOT = Path(__file__).parents[3]
 
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    ROOT / "CHANGELOG.md",
-    # The design also speaks of what is still to come.
-    *sorted(set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "design.md"}),
-    ROOT / "charts" / "notifications" / "README.md",
-]
+NOT_OURS = frozenset({"build", "dist", "node_modules"})
+"""Directories of what was made or fetched; so are those whose names begin with a dot."""
+
+
+def markdown_files() -> Iterator[Path]:
+    """Yield every page of the repository."""
+    for directory, inner, files in os.walk(ROOT):
+        inner[:] = [name for name in inner if name not in NOT_OURS and not name.startswith(".")]
+        yield from (Path(directory, name) for name in files if name.endswith(".md"))
+
+
+PAGES = sorted(markdown_files())
 
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -47,12 +53,29 @@ def first_cells(text: str) -> list[str]:
     return re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
 
 
+def without_blocks(text: str) -> str:
+    """Return a page without its blocks of code."""
+    return re.sub(r"^( *)```.*?^\1```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
 def anchors(text: str) -> Iterator[str]:
     """Yield the anchors of a page's headings as GitHub makes them."""
-    without_code = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    for title in re.findall(r"^#+ (.+)$", without_code, re.MULTILINE):
-        words = re.sub(r"[^\w\- ]", "", title.lower())
-        yield words.replace(" ", "-")
+    seen: Tally[str] = Tally()
+    for title in re.findall(r"^#+ (.+)$", without_blocks(text), re.MULTILINE):
+        anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        yield f"{anchor}-{seen[anchor]}" if seen[anchor] else anchor
+        seen[anchor] += 1
+
+
+def links(text: str) -> Iterator[str]:
+    """Yield where the links and pictures of a page lead, but for those to other hosts."""
+    prose = re.sub(r"`[^`\n]+`", "code", without_blocks(text))
+    inline = re.findall(r"\]\(([^)\s]+)(?: \"[^\"]*\")?\)", prose)
+    references = re.findall(r"^ *\[[^\]]+\]: *(\S+)", prose, re.MULTILINE)
+    elements = re.findall(r"<[^>]*\b(?:href|src|srcset)=\"([^\"\s]+)", prose)
+    for target in (*inline, *references, *elements):
+        if not target.startswith(("https://", "http://", "mailto:")):
+            yield target
 
 
 def test_every_reason_is_explained_once() -> None:
@@ -111,14 +134,37 @@ def test_every_direct_dependency_has_a_reason() -> None:
 
 @page
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
-        if target.startswith("https://"):
-            continue
+    for target in links(page.read_text(encoding="utf-8")):
         path, _, anchor = target.partition("#")
         file = (page.parent / path) if path else page
+        assert file.resolve().is_relative_to(ROOT), f"{target} leads out of the repository"
         assert file.exists(), f"{target} does not exist"
         if anchor:
             assert anchor in anchors(file.read_text(encoding="utf-8")), f"no heading for {target}"
+
+
+def test_all_forms_of_links_are_seen() -> None:
+    text = """
+[a](a.md#x) ![b](b.png "title") [c][c] [far](https://c.example) `[no](code.md)`
+<img src="d.png"> <a class="x" href="e.md"> [![f](f.png)](f.md)
+
+[c]: c.md
+
+```markdown
+[no](block.md)
+# No heading
+```
+
+# A heading
+## A heading
+"""
+    assert sorted(links(text)) == ["a.md#x", "b.png", "c.md", "d.png", "e.md", "f.md", "f.png"]
+    assert list(anchors(text)) == ["a-heading", "a-heading-1"]
+
+
+def test_pages_of_all_directories_are_checked() -> None:
+    directories = {str(path.parent.relative_to(ROOT)) for path in PAGES}
+    assert {".", "docs", "docs/gateway", "charts/notifications"} <= directories
 
 
 @page
@@ -128,7 +174,12 @@ def test_names_no_place_of_the_authors_machines(page: Path) -> None:
     assert found == []
 
 
-@page
+@pytest.mark.parametrize(
+    "page",
+    # The design also speaks of what is still to come.
+    [path for path in PAGES if path != ROOT / "docs" / "design.md"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_commands_of_make_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z0-9-]+):", read("Makefile"), re.MULTILINE))
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, and_, delete, func, insert, select, tuple_, union
+from sqlalchemy import ColumnElement, Select, delete, func, insert, select, tuple_, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .matrix import Choices, Key, fold, relevant_keys, unique_names
 from .tables import BROADCAST, notification, user_setting
+
+_USERS_PER_STATEMENT = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,10 @@ async def preferences(
     users = await _deviating(connection, usual, origin, topic, after=after, limit=limit)
     if not users:
         return Preferences(defaults=usual, exceptions=(), next=None)
-    chosen = await _relevant(connection, users, origin, topic, asked)
+    # They are all who differ between the first and the last: a range is shorter than a list.
+    setting = user_setting.c.recipient
+    between = setting.between(users[0], users[-1])
+    chosen = await _relevant(connection, between, origin, topic, asked)
     exceptions = []
     for user in users:
         choices = Choices(own=chosen.get(user, {}), defaults=defaults)
@@ -132,6 +137,29 @@ async def preferences(
     return Preferences(
         defaults=usual, exceptions=exceptions, next=users[-1] if len(users) == limit else None
     )
+
+
+async def muted_by(
+    connection: AsyncConnection,
+    defaults: Mapping[Key, bool],
+    users: Sequence[str],
+    *,
+    origin: str,
+    topic: str | None,
+    channel: str,
+) -> frozenset[str]:
+    """Return those of some users who do not want an origin and topic by a channel."""
+    usual = Choices(own={}, defaults=defaults).wants(channel, origin, topic)
+    muted = set() if usual else set(users)
+    for start in range(0, len(users), _USERS_PER_STATEMENT):
+        among = user_setting.c.recipient.in_(users[start : start + _USERS_PER_STATEMENT])
+        chosen = await _relevant(connection, among, origin, topic, [channel])
+        for user, own in chosen.items():
+            if Choices(own=own, defaults=defaults).wants(channel, origin, topic):
+                muted.discard(user)
+            else:
+                muted.add(user)
+    return frozenset(muted)
 
 
 async def _deviating(
@@ -176,7 +204,7 @@ def _having(key: Key, *, enabled: bool, after: str | None, limit: int) -> Select
 
 async def _relevant(
     connection: AsyncConnection,
-    users: Sequence[str],
+    users: ColumnElement[bool],
     origin: str,
     topic: str | None,
     channels: Sequence[str],
@@ -184,8 +212,7 @@ async def _relevant(
     setting = user_setting.c
     keys = [key for channel in channels for key in relevant_keys(channel, origin, topic)]
     statement = select(user_setting).where(
-        and_(setting.recipient >= users[0], setting.recipient <= users[-1]),
-        tuple_(setting.channel, setting.origin, setting.topic).in_(keys),
+        users, tuple_(setting.channel, setting.origin, setting.topic).in_(keys)
     )
     found: dict[str, dict[Key, bool]] = {}
     for row in await connection.execute(statement):

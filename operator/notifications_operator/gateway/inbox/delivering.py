@@ -188,4 +188,5 @@ def _signal(item: InboxNotification) -> Signal:
         users=None if item.user is None else (item.user,),
         channel=SIGNAL_CHANNEL,
         message=message,
+        about=(item.origin, item.payload.topic) if item.user is None else None,
     )

@@ -257,6 +257,18 @@ class Inbox:
 
         return await self._database.read(work)
 
+    async def muted_by(
+        self, users: Sequence[str], *, origin: str, topic: str | None
+    ) -> frozenset[str]:
+        """Return those of the users who do not want an origin and topic in their inbox."""
+
+        async def work(connection: AsyncConnection) -> frozenset[str]:
+            return await choosing.muted_by(
+                connection, self._defaults, users, origin=origin, topic=topic, channel=WEB
+            )
+
+        return await self._database.read(work)
+
     async def delete_expired(self, *, before: datetime, limit: int) -> int:
         """Delete some notifications that were not changed since; saved ones are kept."""
         saved_by_someone = exists().where(

@@ -222,7 +222,7 @@ def _ordering(
 ) -> list[ColumnElement[Any]]:
     found: list[ColumnElement[Any]] = []
     for item in (*order, *_NEWEST_FIRST):
-        column = columns["recipient" if item.field == "user" else item.field]
+        column = _shown_recipient(columns) if item.field == "user" else columns[item.field]
         if item.field in _NEVER_NULL:
             found.append(column.desc() if item.descending else column.asc())
         else:
@@ -233,8 +233,15 @@ def _ordering(
     return [*found, columns["id"].desc()]
 
 
+def _shown_recipient(
+    columns: ColumnCollection[str, Any] | ReadOnlyColumnCollection[str, Any],
+) -> ColumnElement[str | None]:
+    """Return the user as answers show it: a broadcast has none."""
+    return func.nullif(columns["recipient"], BROADCAST)
+
+
 _NEWEST_FIRST = (Order(field="created", descending=True), Order(field="delivered", descending=True))
-_NEVER_NULL = frozenset({"id", "user", "origin", "title", "severity", "created", "delivered"})
+_NEVER_NULL = frozenset({"id", "origin", "title", "severity", "created", "delivered"})
 
 
 def count_query(reader: Reader, filters: Filters, *, dialect: str) -> Query:

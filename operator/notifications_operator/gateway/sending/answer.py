@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import chain, repeat
 from typing import Protocol
@@ -34,16 +35,19 @@ class RowId(Protocol):
 
 
 class Rows(Protocol):
-    """Reads rows, whosever they are; the `Inbox`."""
+    """Reads rows, whosever they are; the `Inbox`.
+
+    Its methods raise `ServiceUnavailableError` while the database is away.
+    """
 
     async def find(self, ids: Sequence[UUID], /) -> Sequence[InboxNotification]:
-        """Return those of the rows that are there.
+        """Return those of the rows that are there."""
+        ...
 
-        Raises
-        ------
-        ServiceUnavailableError
-            If the database is away.
-        """
+    async def muted_by(
+        self, users: Sequence[str], *, origin: str, topic: str | None
+    ) -> AbstractSet[str]:
+        """Return those of the users who get no rows of an origin and topic."""
         ...
 
 
@@ -70,8 +74,9 @@ class Answers:
     ) -> list[InboxNotification]:
         """Return the rows of the users that are named, or the one of a broadcast.
 
-        Those that are not there in time are answered as they will be. Whom a group or another
-        entity leads to, the operator finds out; their rows are not among the answer.
+        Those that are not there in time are answered as they will be; who muted the inbox gets
+        none. Whom a group or another entity leads to, the operator finds out; their rows are not
+        among the answer.
 
         Parameters
         ----------
@@ -79,33 +84,36 @@ class Answers:
             Whether to wait for them at all.
         """
         predicted = {row.id: row for row in self._predict(request, stored, origin)}
-        if not wait or self._rows is None or not predicted:
-            return list(predicted.values())
-        return list({**predicted, **await self._read(self._rows, predicted)}.values())
+        if wait and self._rows is not None and predicted:
+            predicted = await self._read(self._rows, predicted)
+        return list(predicted.values())
 
     async def _read(
         self, rows: Rows, predicted: Mapping[UUID, InboxNotification]
     ) -> dict[UUID, InboxNotification]:
         """Read until all rows are there and say what was sent, or the time is over."""
-        found: dict[UUID, InboxNotification] = {}
+        answer = dict(predicted)
         now = asyncio.get_running_loop().time
         end = now() + self._timeout
         try:
             # The end falls between two looks if it can: a query that is cut off costs a connection.
             async with asyncio.timeout(self._timeout + SLOW_SECONDS):
+                for id_ in await _muted(rows, predicted):
+                    del answer[id_]
+                missing = list(answer)
                 for pause in chain(PAUSES, repeat(PAUSES[-1])):
-                    missing = [id_ for id_ in predicted if id_ not in found]
-                    for row in await rows.find(missing):
-                        if _is_current(row, predicted[row.id]):
-                            found[row.id] = row
-                    if len(found) == len(predicted) or now() + pause > end:
+                    found = await rows.find(missing)
+                    current = {row.id: row for row in found if _is_current(row, predicted[row.id])}
+                    answer.update(current)
+                    missing = [id_ for id_ in missing if id_ not in current]
+                    if not missing or now() + pause > end:
                         break
                     await asyncio.sleep(pause)
         except TimeoutError:
             logger.warning("the inbox does not answer in time")
         except ServiceUnavailableError as error:
             logger.warning("cannot read the rows of a Notification: %s", error)
-        return found
+        return answer
 
     def _predict(
         self, request: SendRequest, stored: Stored, origin: str
@@ -125,6 +133,16 @@ class Answers:
             )
             for user in _users(request)
         ]
+
+
+async def _muted(rows: Rows, predicted: Mapping[UUID, InboxNotification]) -> list[UUID]:
+    """Return the rows that there will not be, as their users do not want them."""
+    some = next(iter(predicted.values()))
+    users = [row.user for row in predicted.values() if row.user is not None]
+    if not users:
+        return []
+    muted = await rows.muted_by(users, origin=some.origin, topic=some.payload.topic)
+    return [id_ for id_, row in predicted.items() if row.user in muted]
 
 
 def _is_current(row: InboxNotification, predicted: InboxNotification) -> bool:

@@ -216,6 +216,10 @@ class Hub:
         if not users:
             del self._channels[channel]
 
+    def listeners(self, channel: str) -> list[str]:
+        """Return the users who listen to a channel now."""
+        return list(self._channels.get(channel, ()))
+
     async def publish(self, signals: Sequence[Signal]) -> None:
         """Hand signals to those who listen; a connection that is too slow is closed."""
         done = 0

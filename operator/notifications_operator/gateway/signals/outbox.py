@@ -61,25 +61,31 @@ class Signal:
         What it is about; the inbox writes to ``notifications``.
     message
         JSON for the subscribers.
+    about
+        Of what origin and topic it is, if it is for everybody: who muted them hears nothing.
     """
 
     users: tuple[str, ...] | None
     channel: str
     message: dict[str, Any]
+    about: tuple[str, str | None] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the form in which the signal is stored."""
         users = None if self.users is None else list(self.users)
-        return {"users": users, "channel": self.channel, "message": self.message}
+        stored = {"users": users, "channel": self.channel, "message": self.message}
+        return stored if self.about is None else {**stored, "about": list(self.about)}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Signal:
-        """Read a signal back."""
+        """Read a signal back; the previous release wrote none with ``about``."""
         users = stored["users"]
+        origin, topic = stored.get("about") or (None, None)
         return cls(
             users=None if users is None else tuple(users),
             channel=stored["channel"],
             message=stored["message"],
+            about=None if origin is None else (origin, topic),
         )
 
 

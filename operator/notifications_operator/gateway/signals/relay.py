@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import asyncpg
 from sqlalchemy import Text, cast, delete, select
@@ -14,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ..columns import now
+from ..errors import ServiceUnavailableError
 from .hub import Hub
 from .news import Connect, Ear, listen
 from .outbox import Signal, signal
@@ -29,6 +33,22 @@ _BATCH = 10
 
 _TIDY_SHARE = 0.1
 """How much longer than their time signals may stay."""
+
+
+class Mutes(Protocol):
+    """Knows who does not want what; the `Inbox`."""
+
+    async def muted_by(
+        self, users: Sequence[str], *, origin: str, topic: str | None
+    ) -> AbstractSet[str]:
+        """Return those of the users who do not want an origin and topic in their inbox.
+
+        Raises
+        ------
+        ServiceUnavailableError
+            If the database is away.
+        """
+        ...
 
 
 class Relay:
@@ -48,12 +68,21 @@ class Relay:
         Makes a connection to it to listen at, if it is PostgreSQL; the relay closes it.
     hub
         Where the signals go.
+    mutes
+        Who is not to hear of a broadcast; ``None``: everybody hears of all.
     """
 
     def __init__(
-        self, engine: AsyncEngine, hub: Hub, settings: SignalsSettings, *, connect: Connect
+        self,
+        engine: AsyncEngine,
+        hub: Hub,
+        settings: SignalsSettings,
+        *,
+        connect: Connect,
+        mutes: Mutes | None = None,
     ) -> None:
         self._engine = engine
+        self._mutes = mutes
         # The inbox's engine begins SQLite's transactions as they are meant.
         self._writing_engine = engine.execution_options(writes=True)
         self._connect = connect
@@ -82,6 +111,7 @@ class Relay:
                 asyncpg.PostgresError,
                 asyncpg.InterfaceError,
                 OSError,
+                ServiceUnavailableError,
             ) as error:
                 self._note(str(error) or type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
@@ -125,10 +155,22 @@ class Relay:
             for number, created, body in found:
                 if self._seen.get(number) == created:
                     continue
-                await self._hub.publish(_decode(number, body))
+                signals = [await self._wanted(item) for item in _decode(number, body)]
+                await self._hub.publish(signals)
                 self._seen[number] = created
                 if self._in_order:
                     self._floor = number
+
+    async def _wanted(self, item: Signal) -> Signal:
+        """Address a broadcast to those of its listeners who did not mute it, if some did."""
+        if self._mutes is None or item.users is not None or item.about is None:
+            return item
+        origin, topic = item.about
+        listeners = self._hub.listeners(item.channel)
+        muted = await self._mutes.muted_by(listeners, origin=origin, topic=topic)
+        if not muted:
+            return item
+        return replace(item, users=tuple(user for user in listeners if user not in muted))
 
     async def _tidy(self) -> None:
         """Delete what is too old, now and then."""

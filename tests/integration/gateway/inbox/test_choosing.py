@@ -49,6 +49,18 @@ async def ask(inbox: Inbox, origin: str = "plugin:a", topic: str | None = None) 
     return await inbox.preferences(origin, topic, ["Web", "Email"], after=None, limit=100)
 
 
+async def test_some_users_are_asked_about_in_any_number(inbox: Inbox) -> None:
+    users = [f"user:default/u{number}" for number in range(2500)]
+    for user, topic in ((users[0], "t"), (users[2499], "t"), (users[5], "other")):
+        await inbox.save_settings(user, matrix(Web={"plugin:a": True, f"plugin:a/{topic}": False}))
+    await inbox.save_settings(BOB, matrix(Web={"plugin:a": False}))
+    await inbox.save_settings(users[7], matrix(Email={"plugin:a": False}))
+    assert await inbox.muted_by(users, origin="plugin:A", topic="T") == {users[0], users[2499]}
+    assert await inbox.muted_by(users, origin="plugin:a", topic=None) == frozenset()
+    assert await inbox.muted_by([BOB], origin="plugin:a", topic="t") == {BOB}
+    assert await inbox.muted_by([], origin="plugin:a", topic="t") == frozenset()
+
+
 async def test_nothing_is_said_at_first(inbox: Inbox) -> None:
     found = await inbox.settings(ADA)
     assert found.to_json() == {
@@ -258,3 +270,5 @@ async def test_what_is_shown_is_what_is_obeyed(
     assert obeyed.get(ADA, found.defaults) == shown
     assert set(obeyed) <= {ADA}
     assert all(wishes != found.defaults for wishes in obeyed.values())
+    muted = await inbox.muted_by([ADA, BOB], origin=origin, topic=topic)
+    assert muted == {user for user in (ADA, BOB) if not obeyed.get(user, found.defaults)["Web"]}

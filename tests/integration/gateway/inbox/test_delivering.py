@@ -130,13 +130,13 @@ async def test_one_batch_may_say_one_thing_often(inbox: Inbox, database: Databas
 
 
 async def test_scope_is_of_origin_and_user(inbox: Inbox) -> None:
-    await deliver(
-        inbox,
-        row(scope="s", origin="plugin:a"),
-        row(scope="s", origin="plugin:b"),
-        row(BOB, scope="s", origin="plugin:a"),
-        row(EVERYBODY, scope="s", origin="plugin:a"),
-    )
+    keys = [(ADA, "plugin:a"), (ADA, "plugin:b"), (BOB, "plugin:a"), (EVERYBODY, "plugin:a")]
+    first = await deliver(inbox, *(row(user, scope="s", origin=origin) for user, origin in keys))
+    assert len(set(first)) == 4
+    assert len(await everything(inbox, ADA)) == 3
+    assert len(await everything(inbox, BOB)) == 2
+    again = [row(user, scope="s", origin=origin, sequence=2) for user, origin in keys]
+    assert await inbox.deliver(again) == [(id_, Change.UPDATED) for id_ in first]
     assert len(await everything(inbox, ADA)) == 3
     assert len(await everything(inbox, BOB)) == 2
 

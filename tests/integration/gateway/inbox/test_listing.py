@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -69,32 +70,78 @@ async def test_limits_and_offsets(inbox: Inbox) -> None:
     assert len(await everything(inbox)) == 3
 
 
-@pytest.mark.parametrize("field", ORDER_FIELDS)
-@pytest.mark.parametrize("descending", [False, True])
-async def test_every_order_field_sorts(inbox: Inbox, field: str, descending: bool) -> None:
-    await deliver(
-        inbox,
-        row(topic="b", origin="plugin:b", severity=Severity.LOW, icon="b", title="b", scope="b"),
-        row(topic=None, origin="plugin:a", severity=Severity.CRITICAL, title="a"),
-        row(EVERYBODY, topic="a", origin="plugin:c", icon="a", title="c", scope="a"),
-    )
-    order = Page(limit=10, order=(Order(field=field, descending=descending),))
-    forward = [item.id for item in await everything(inbox, page=order)]
-    backward = Page(order=(Order(field=field, descending=not descending),))
-    assert len(forward) == 3
-    found = [item.id for item in await everything(inbox, page=backward)]
-    if field in ("topic", "origin", "severity", "title", "id"):
-        assert found == forward[::-1]
-    else:
-        assert sorted(found) == sorted(forward)
+ASCENDING = {
+    "created": "bca",
+    "topic": "cab",
+    "origin": "cba",
+    "severity": "acb",  # Not by letters: that were "abc".
+    "title": "abc",
+    "updated": "bac",
+    "read": "bac",
+    "saved": "acb",
+    "scope": "bca",
+    "icon": "cab",
+}
 
 
-async def test_nothing_sorts_as_the_greatest(inbox: Inbox) -> None:
-    await deliver(inbox, row(title="none"), row(title="b", topic="b"), row(title="a", topic="a"))
-    by_topic = Page(limit=9, order=(Order(field="topic"),))
-    assert await titles(inbox, page=by_topic) == ["a", "b", "none"]
-    downwards = Page(order=(Order(field="topic", descending=True),))
-    assert await titles(inbox, page=downwards) == ["none", "b", "a"]
+async def deliver_three(inbox: Inbox, clock: Clock) -> None:
+    """Deliver what each field that is not the user or the id sorts in an order of its own."""
+    later = [BEGIN + timedelta(hours=hours) for hours in range(3)]
+    rows = {
+        "a": row(
+            title="a", created=later[2], topic="2", origin="plugin:3",
+            severity=Severity.CRITICAL, scope="3", icon="2",
+        ),
+        "b": row(
+            EVERYBODY, title="b", created=later[0], topic="3", origin="plugin:2",
+            severity=Severity.LOW, scope="1", icon="3",
+        ),
+        "c": row(
+            title="c", created=later[1], topic="1", origin="plugin:1",
+            severity=Severity.NORMAL, scope="2", icon="1",
+        ),
+    }  # fmt: skip
+    ids = dict(zip(rows, await deliver(inbox, *rows.values()), strict=True))
+    for name in "bac":
+        clock.advance(minutes=1)
+        await inbox.deliver([replace(rows[name], sequence=2, identity=uuid4().hex)])
+    for name in "bac":
+        clock.advance(minutes=1)
+        await inbox.update(ADA, [ids[name]], read=True, saved=None)
+    for name in "acb":
+        clock.advance(minutes=1)
+        await inbox.update(ADA, [ids[name]], read=None, saved=True)
+
+
+async def test_every_order_field_sorts(inbox: Inbox, clock: Clock) -> None:
+    assert {*ASCENDING, "user", "id"} == set(ORDER_FIELDS)
+    await deliver_three(inbox, clock)
+    for field, expected in ASCENDING.items():
+        for descending in (False, True):
+            page = Page(order=(Order(field=field, descending=descending),))
+            found = "".join(await titles(inbox, page=page))
+            assert found == (expected[::-1] if descending else expected), (field, descending)
+    by_id = [item.id for item in await everything(inbox, page=Page(order=(Order(field="id"),)))]
+    assert by_id == sorted(by_id)
+
+
+@pytest.mark.parametrize("field", ["topic", "updated", "read", "saved", "scope", "icon"])
+async def test_what_is_not_set_is_the_greatest(inbox: Inbox, clock: Clock, field: str) -> None:
+    """As PostgreSQL sorts by default, whichever database it is."""
+    await deliver_three(inbox, clock)
+    await deliver(inbox, row(title="none"), row(EVERYBODY, title="none"))
+    order = Page(order=(Order(field=field),))
+    assert await titles(inbox, page=order) == [*ASCENDING[field], "none", "none"]
+    order = Page(limit=3, order=(Order(field=field, descending=True),))
+    assert await titles(inbox, page=order) == ["none", "none", ASCENDING[field][-1]]
+
+
+async def test_everybody_is_a_user_that_is_not_set(inbox: Inbox) -> None:
+    await deliver(inbox, row(EVERYBODY), row(), row(EVERYBODY), row())
+    for descending, expected in ((False, [ADA, ADA, None, None]), (True, [None, None, ADA, ADA])):
+        for limit in (None, 4):
+            page = Page(limit=limit, order=(Order(field="user", descending=descending),))
+            assert [item.user for item in await everything(inbox, page=page)] == expected
 
 
 async def test_orders_are_compound(inbox: Inbox) -> None:
@@ -102,7 +149,7 @@ async def test_orders_are_compound(inbox: Inbox) -> None:
         inbox,
         row(title="1", topic="b", severity=Severity.HIGH),
         row(title="2", topic="a", severity=Severity.LOW),
-        row(EVERYBODY, title="3", topic="a", severity=Severity.CRITICAL),
+        row(EVERYBODY, title="3", topic="a", severity=Severity.NORMAL),
     )
     order = Page(limit=2, order=(Order(field="topic"), Order(field="severity")))
     assert await titles(inbox, page=order) == ["3", "2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -38,6 +39,14 @@ async def test_batches_are_kept_in_order(database: Database) -> None:
     await write(database, ONE, EVERYBODYS)
     await write(database, EVERYBODYS)
     assert await signals(database) == [ONE, EVERYBODYS, EVERYBODYS]
+
+
+async def test_what_a_broadcast_is_about_is_kept(database: Database) -> None:
+    about = [replace(EVERYBODYS, about=("plugin:a", topic)) for topic in (None, "t")]
+    await write(database, *about)
+    assert await signals(database) == about
+    # As the previous release wrote them, which is still there during an upgrade.
+    assert set(EVERYBODYS.to_json()) == {"users", "channel", "message"}
 
 
 async def test_no_signals_are_no_batch(database: Database) -> None:

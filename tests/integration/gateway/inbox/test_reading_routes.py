@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import HTTPConnection
 
 from notifications_operator.api.notification import Severity
@@ -375,6 +377,30 @@ async def test_absent_database_is_said(client: httpx.AsyncClient, database: Data
         assert int(response.headers["Retry-After"]) > 0
     for path, body in POSTS:
         refused(await client.post(path, json=body), 503, "ServiceUnavailableError")
+
+
+async def test_no_answer_shows_sql(inbox: Inbox, database: Database) -> None:
+    await inbox.status(ADA)
+
+    async def work(connection: AsyncConnection) -> None:
+        await connection.execute(text("ALTER TABLE notification RENAME TO elsewhere"))
+
+    await database.write(work)
+    transport = httpx.ASGITransport(application(inbox), raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {ADA}"}
+    mark = {"ids": [str(uuid4())], "read": True}
+    async with httpx.AsyncClient(
+        transport=transport, base_url=f"http://gateway{BASE}", headers=headers
+    ) as client:
+        answers = [await client.get(path) for path in READS]
+        answers.append(await client.post("/notifications/update", json=mark))
+        answers.append(await client.post("/notifications/read-all", json={}))
+    for answer in answers:
+        error = answer.json()["error"]
+        assert answer.status_code == 500
+        assert error["message"].startswith("An internal error occurred logId=")
+        for word in ("select", "update", "table", "elsewhere", "sqlalchemy"):
+            assert word not in str(error).lower()
 
 
 def test_document_names_all_routes(inbox: Inbox) -> None:

@@ -10,6 +10,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, inspect, text
+from sqlalchemy.event import listen, remove
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from notifications_operator.gateway.identity import sessions
@@ -113,8 +114,21 @@ async def test_tables_of_a_newer_release_are_left_alone(
 
 async def test_failed_migration_leaves_nothing(settings: DatabaseSettings) -> None:
     engine = make_engine(settings)
-    with pytest.raises(Exception, match="nowhere"):
-        await migrate(engine, revision="nowhere")
+    made: list[str] = []
+
+    def fail_late(*event: Any) -> None:
+        """Let the first migration be made and recorded, and half of the second."""
+        statement: str = event[2]
+        if statement.lstrip().startswith("CREATE"):
+            made.append(statement)
+            if "session_last_seen" in statement:
+                raise RuntimeError("the disk is full")
+
+    listen(engine.sync_engine, "before_cursor_execute", fail_late)
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        await migrate(engine)
+    remove(engine.sync_engine, "before_cursor_execute", fail_late)
+    assert len(made) > 5, "much was made before it failed"
     async with engine.connect() as connection:
         names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
     assert names == []

@@ -92,6 +92,17 @@ async def test_recipients_that_are_nobody(
     assert cluster.list(NOTIFICATIONS) == []
 
 
+async def test_a_thousand_recipients_are_one_object(
+    gateway: RunningGateway, cluster: NotificationCluster
+) -> None:
+    refs = [f"user:default/u{number}" for number in range(1000)]
+    body = {**BROADCAST, "recipients": {"type": "entity", "entityRef": refs}}
+    response = await gateway.post(body)
+    assert response.status_code == 200, response.text
+    assert [row["user"] for row in response.json()] == refs
+    assert cluster.only()["spec"]["recipients"]["entityRefs"] == refs
+
+
 async def test_idempotency_key(gateway: RunningGateway, cluster: NotificationCluster) -> None:
     headers = {"Idempotency-Key": "build-17"}
     first = await gateway.post(headers=headers)

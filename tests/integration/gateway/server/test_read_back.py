@@ -22,6 +22,7 @@ from tests.support.gateway import (
     OPERATOR,
     OPERATOR_TOKEN,
     SUBJECT,
+    TOKEN,
     NotificationCluster,
     RunningGateway,
     running_gateway,
@@ -178,6 +179,34 @@ async def test_an_update_of_a_broadcast_is_answered_with_its_id(
     assert status.json() == {"unread": 1, "read": 0}
 
 
+async def test_a_broadcast_that_is_muted_is_not_heard_of(
+    gateway: RunningGateway, cluster: NotificationCluster, ada: str
+) -> None:
+    origin = {"id": SUBJECT, "enabled": True, "topics": [{"id": "muted", "enabled": False}]}
+    await gateway.client.post(
+        "/api/notifications/settings",
+        json={"channels": [{"id": "Web", "origins": [origin]}]},
+        headers={"Authorization": f"Bearer {ada}"},
+    )
+    url = f"ws://127.0.0.1:{gateway.port}/api/signals"
+    async with websockets.connect(
+        url, subprotocols=[websockets.Subprotocol(ada)], proxy=None
+    ) as socket:
+        await socket.send(json.dumps({"action": "subscribe", "channel": "notifications"}))
+        # The answer to a ping comes after what was sent before it was taken.
+        await (await socket.ping())
+        for topic in ("muted", "wanted"):
+            payload = {"title": topic, "topic": topic}
+            body = {"recipients": {"type": "broadcast"}, "payload": payload}
+            posting = asyncio.create_task(gateway.post(body))
+            await hand_over(gateway, await stored(cluster, topic), "")
+            (row,) = (await posting).json()
+        signal = json.loads(await asyncio.wait_for(socket.recv(), 30))
+        assert signal["message"]["notification_id"] == row["id"]
+    listed = (await read(gateway, ada)).json()["notifications"]
+    assert [item["payload"]["title"] for item in listed] == ["wanted"]
+
+
 async def test_a_broadcast_reaches_everybody_live(
     gateway: RunningGateway, cluster: NotificationCluster, ada: str
 ) -> None:
@@ -208,8 +237,29 @@ async def test_users_do_not_send_and_services_do_not_read(
     refused = await gateway.post(token=ada)
     assert refused.status_code == 403
     assert "'user' credentials" in refused.json()["error"]["message"]
-    headers = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
-    assert (await gateway.client.get(PATH, headers=headers)).status_code == 401
+    for token, status in ((TOKEN, 403), (OPERATOR_TOKEN, 401)):
+        headers = {"Authorization": f"Bearer {token}"}
+        assert (await gateway.client.get(PATH, headers=headers)).status_code == status
+
+
+async def test_who_muted_the_inbox_is_not_in_the_answer(
+    gateway: RunningGateway, cluster: NotificationCluster, ada: str
+) -> None:
+    topic = {"id": "muted", "enabled": False}
+    origin = {"id": SUBJECT, "enabled": True, "topics": [topic]}
+    saved = await gateway.client.post(
+        "/api/notifications/settings",
+        json={"channels": [{"id": "Web", "origins": [origin]}]},
+        headers={"Authorization": f"Bearer {ada}"},
+    )
+    assert saved.status_code == 200, saved.text
+    # There is no row to wait for: this ends long before the gateway gives up waiting.
+    async with asyncio.timeout(20):
+        assert (await gateway.post(titled("Muted", topic="muted"))).json() == []
+    await stored(cluster, "Muted")
+    posting = asyncio.create_task(gateway.post(titled("Wanted", topic="other")))
+    await hand_over(gateway, await stored(cluster, "Wanted"), ADA)
+    assert [row["user"] for row in (await posting).json()] == [ADA]
 
 
 async def test_the_internal_api_is_on_its_own_port(gateway: RunningGateway) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
 
+from notifications_operator.gateway.inbox import delivering
 from notifications_operator.gateway.inbox.database import Database
 from notifications_operator.gateway.inbox.inbox import Inbox
+from notifications_operator.gateway.inbox.matrix import SettingsMatrix
 from notifications_operator.gateway.inbox.settings import DatabaseSettings
 from notifications_operator.gateway.inbox.types import Payload, Row, pack_sequence
 from notifications_operator.gateway.principals import UserPrincipal
@@ -29,7 +33,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await found.close()
 
 
-def row(user: str, title: str, identity: str) -> Row:
+def row(user: str, title: str, identity: str, topic: str | None = None) -> Row:
     return Row(
         user=user,
         uid="00000000-0000-4000-8000-000000000001",
@@ -37,7 +41,7 @@ def row(user: str, title: str, identity: str) -> Row:
         identity=identity,
         origin="plugin:test",
         created=CREATED,
-        payload=Payload(title=title),
+        payload=Payload(title=title, topic=topic),
     )
 
 
@@ -59,4 +63,29 @@ async def test_delivered_and_read(database: Database) -> None:
         await inbox.deliver([row("", "for everybody", "b" * 32)])
         for client in (ada, bob):
             assert (await message(client))["notification"]["payload"]["title"] == "for everybody"
+            await client.close()
+
+
+@pytest.mark.parametrize("title", ["short", "x" * 255], ids=["whole", "by its id"])
+async def test_who_muted_a_broadcast_does_not_hear_of_it(
+    database: Database, title: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivering, "SIGNAL_LIMIT", 500)
+    inbox = Inbox(database)
+    origin = {"id": "plugin:test", "enabled": True, "topics": [{"id": "noise", "enabled": False}]}
+    matrix = {"channels": [{"id": "Web", "origins": [origin]}]}
+    await inbox.save_settings(BOB, SettingsMatrix.model_validate(matrix))
+    principals = {"ada": UserPrincipal(entity_ref=ADA), "bob": UserPrincipal(entity_ref=BOB)}
+    async with (
+        serving(principals) as served,
+        relaying(database, hub=served.hub, mutes=inbox),
+    ):
+        ada, bob = await served.connect("ada"), await served.connect("bob")
+        ((muted, _),) = await inbox.deliver([row("", title, "a" * 32, "noise")])
+        ((other, _),) = await inbox.deliver(
+            [replace(row("", title, "b" * 32, "news"), uid=str(uuid4()))]
+        )
+        assert (await message(ada))["notification_id"] == str(muted)
+        for client in (ada, bob):
+            assert (await message(client))["notification_id"] == str(other)
             await client.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from notifications_operator.gateway.columns import now
+from notifications_operator.gateway.errors import ServiceUnavailableError
 from notifications_operator.gateway.inbox.database import Database
 from notifications_operator.gateway.inbox.settings import DatabaseSettings
 from notifications_operator.gateway.signals import relay as relay_module
@@ -139,6 +141,37 @@ async def test_it_waits_for_the_database(
     finally:
         await database.close()
     assert caplog.text.count("signals are not relayed") == 1
+
+
+async def test_it_waits_until_it_knows_who_muted_a_broadcast(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "RETRY_SECONDS", 0.01)
+
+    class Away:
+        """Knows nothing at first, and then that nobody muted it."""
+
+        times = 3
+
+        async def muted_by(
+            self, users: Sequence[str], *, origin: str, topic: str | None
+        ) -> frozenset[str]:
+            self.times -= 1
+            if self.times > 0:
+                raise ServiceUnavailableError("The inbox is away", retry_after=5)
+            return frozenset()
+
+    (told,) = numbered(1)
+    away = Away()
+    async with relaying(database, mutes=away) as (hub, relay):
+
+        async def work(connection: AsyncConnection) -> None:
+            await append(connection, [told, replace(told, about=("plugin:a", None))])
+
+        await database.write(work)
+        await until(lambda: bool(hub.numbers))
+        assert (hub.numbers, away.times) == ([1, 1], 0)
+        await until(lambda: relay.problem is None)
 
 
 async def test_it_rests_while_nothing_happens(database: Database) -> None:

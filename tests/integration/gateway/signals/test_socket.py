@@ -195,6 +195,7 @@ async def test_shutdown_closes_with_1012(served: Served) -> None:
 
 
 async def test_pings_are_sent_and_who_does_not_answer_is_terminated() -> None:
+    assert SignalsSettings().ping_interval == 30, "upstream's"
     settings = SignalsSettings(ping_interval=0.2)
     async with serving(PRINCIPALS, settings=settings) as served:
         living = await served.connect("ada")

@@ -67,10 +67,21 @@ def test_year_is_kept_by_default() -> None:
 def test_defaults_have_backstages_shape() -> None:
     document = {
         "channels": [
-            {"id": "Email", "enabled": False, "origins": [{"id": "plugin:a", "enabled": True}]}
+            {
+                "id": "Email",
+                "enabled": False,
+                "origins": [
+                    {
+                        "id": "plugin:a",
+                        "enabled": True,
+                        "topics": [{"id": "Noise", "enabled": False}],
+                    }
+                ],
+            }
         ]
     }
     assert DefaultSettings.model_validate(document).choices() == {
         ("email", "", ""): False,
         ("email", "plugin:a", ""): True,
+        ("email", "plugin:a", "noise"): False,
     }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
-from notifications_operator.gateway.page.routes import page_router
+from notifications_operator.gateway.page.routes import CONTENT_SECURITY_POLICY, page_router
 from notifications_operator.gateway.page.settings import PageSettings
+
+MOCK_SERVER = Path(__file__).parents[4] / "web" / "test" / "server" / "server.ts"
 
 
 @pytest.fixture
@@ -41,6 +44,12 @@ async def test_the_page_may_load_nothing_from_elsewhere(built: Path) -> None:
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy and "http" not in policy
     assert answer.headers["Cache-Control"] == "no-cache"
+
+
+def test_browsers_are_tested_under_the_same_policy() -> None:
+    written = re.search(r"export const CSP = \[(.*?)\]", MOCK_SERVER.read_text(), re.DOTALL)
+    assert written is not None
+    assert "; ".join(re.findall(r'"(.*)"', written[1])) == CONTENT_SECURITY_POLICY
 
 
 async def test_what_never_changes_is_kept(built: Path) -> None:

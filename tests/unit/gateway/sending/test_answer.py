@@ -27,9 +27,12 @@ def row_id(*, origin: str, scope: str | None, uid: str, user: str) -> UUID:
 class Table:
     """Rows that are there from the so-manieth look on."""
 
-    def __init__(self, *rows: InboxNotification, after: int = 0) -> None:
+    def __init__(
+        self, *rows: InboxNotification, after: int = 0, muted: frozenset[str] = frozenset()
+    ) -> None:
         self.rows = {row.id: row for row in rows}
         self.after = after
+        self.muted = muted
         self.looks: list[Sequence[UUID]] = []
 
     async def find(self, ids: Sequence[UUID], /) -> Sequence[InboxNotification]:
@@ -37,6 +40,12 @@ class Table:
         if len(self.looks) <= self.after:
             return []
         return [self.rows[id_] for id_ in ids if id_ in self.rows]
+
+    async def muted_by(
+        self, users: Sequence[str], *, origin: str, topic: str | None
+    ) -> frozenset[str]:
+        assert (origin, topic) == ("external:build", "muted") or not self.muted
+        return self.muted & frozenset(users)
 
 
 async def answer(
@@ -108,6 +117,17 @@ async def test_only_what_is_missing_is_looked_for() -> None:
     assert table.looks[-1] == [bob.id]
 
 
+async def test_who_muted_the_inbox_is_neither_waited_for_nor_answered() -> None:
+    ada, bob = await answer(TWO, topic="muted")
+    table = Table(bob, muted=frozenset({"user:default/ada", "user:default/eve"}))
+    assert await answer(TWO, table, timeout=30, topic="muted") == [bob]
+    nobody = Table(muted=frozenset({"user:default/ada", "user:default/bob"}))
+    assert await answer(TWO, nobody, timeout=30, topic="muted") == []
+    (row,) = await answer(BROADCAST, nobody, topic="muted")
+    assert row.user is None
+    assert ada.id not in table.looks[0]
+
+
 async def test_nothing_is_waited_for_if_that_is_preferred() -> None:
     table = Table()
     assert len(await answer(BROADCAST, table, wait=False)) == 1
@@ -138,7 +158,13 @@ async def test_without_the_database_it_is_predicted() -> None:
         async def find(self, ids: Sequence[UUID], /) -> Sequence[InboxNotification]:
             raise ServiceUnavailableError("The inbox is away", retry_after=5)
 
-    request = parse_request({"recipients": BROADCAST, "payload": {"title": "T"}})
+        async def muted_by(
+            self, users: Sequence[str], *, origin: str, topic: str | None
+        ) -> frozenset[str]:
+            raise ServiceUnavailableError("The inbox is away", retry_after=5)
+
     answers = Answers(row_id=row_id, rows=Away(), timeout=30)
-    (row,) = await answers.answer(request, STORED, origin="o", wait=True)
-    assert row.payload.title == "T"
+    for recipients, users in ((BROADCAST, [None]), (TWO, ["user:default/ada", "user:default/bob"])):
+        request = parse_request({"recipients": recipients, "payload": {"title": "T"}})
+        rows = await answers.answer(request, STORED, origin="o", wait=True)
+        assert [row.user for row in rows] == users

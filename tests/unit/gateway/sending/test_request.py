@@ -148,6 +148,17 @@ def test_bad_bodies(name: str) -> None:
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize(
+    ("field", "longest"),
+    [("title", 255), ("topic", 255), ("scope", 255), ("icon", 255), ("description", 32_768)],
+)
+def test_the_longest_texts_are_taken(field: str, longest: int) -> None:
+    taken = parse_request(body(**{field: "ü" * longest})).payload_fields
+    assert taken[field] == "ü" * longest
+    with pytest.raises(InputError, match=rf"payload\.{field}"):
+        parse_request(body(**{field: "ü" * (longest + 1)}))
+
+
 def test_a_long_title_is_refused_for_entities_alike() -> None:
     with pytest.raises(InputError, match=r"payload\.title"):
         parse_request(body(entity(), title="x" * 256))

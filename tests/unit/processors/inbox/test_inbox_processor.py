@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -11,6 +12,7 @@ from notifications_operator.catalog import EntityRef
 from notifications_operator.processors.base import (
     Environment,
     GatewayAddress,
+    Limits,
     Processor,
     ProcessorContext,
 )
@@ -69,6 +71,11 @@ def test_its_channel_is_the_web() -> None:
         assert not registry.reaches_strangers(other)
         assert registry.channel(other) == ""
         assert not registry.is_idempotent(other)
+
+
+def test_rows_go_in_batches_as_fast_as_they_are_taken() -> None:
+    assert made().limits == Limits(concurrency=4, starts=0, interval=timedelta())
+    assert InboxProcessor.max_batch == 256
 
 
 def test_the_gateway_is_where_the_settings_say() -> None:
