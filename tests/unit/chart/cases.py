@@ -12,7 +12,7 @@ GATEWAY: dict[str, Any] = {
     "enabled": True,
     "replicaCount": 2,
     "publicUrl": "https://notifications.example.com",
-    "database": {"existingSecret": "inbox-database", "key": "uri"},
+    "database": {"existingSecret": "inbox-database", "key": "uri", "poolSize": 20},
     "inboxNamespace": {"name": "posted", "quota": 1000000},
     "namespaces": ["team-a"],
     "tokens": {"existingSecret": "callers", "failuresPerMinute": 10},
@@ -20,26 +20,34 @@ GATEWAY: dict[str, Any] = {
         "issuer": "https://login.example.com",
         "audiences": ["notifications"],
         "entityRefClaim": "sub",
-        "login": {"clientId": "notifications", "existingSecret": "login"},
+        "keys": {"refreshInterval": 60},
+        "login": {"clientId": "notifications", "existingSecret": "login", "idleTimeout": 600},
     },
     "backstage": {
         "baseUrl": "https://backstage.example.com",
         "plugins": {"my-Plugin": {"maxRecipients": 5, "broadcast": True}},
     },
     "portals": ["https://portal.example.com"],
-    "retention": False,
-    "defaultSettings": {
-        "channels": [
-            {
-                "id": "Email",
-                "enabled": False,
-                "origins": [
-                    {"id": "a", "enabled": True, "topics": [{"id": "noise", "enabled": False}]}
-                ],
-            }
-        ]
+    "channels": ["Web", "Chat"],
+    "page": {
+        "title": "What's new? <b>",
+        "markAsReadOnLinkOpen": True,
+        "webNotificationsEnabled": True,
+        "titleCounterEnabled": False,
+        "snackbarEnabled": False,
+        "snackbarAutoHideDuration": 2000000,
+        "originNames": {"plugin:my-App": "My app"},
+        "topicNames": {"The topic": "Theme", "maxRecipients": "Not a setting"},
+    },
+    "signals": {
+        "pingInterval": 12.5,
+        "maxSockets": 2000000,
+        "maxSocketsPerUser": 7,
+        "maxQueuedMessages": 8,
+        "maxQueuedBytes": 4000000,
     },
     "maxUnfinished": 1000000,
+    "ttlSecondsAfterFinished": 3000000,
     "service": {"type": "LoadBalancer", "port": 8443, "annotations": {"a": "b"}},
     "internalService": {"port": 8081},
     "ingress": {
@@ -56,10 +64,35 @@ GATEWAY: dict[str, Any] = {
         "hostnames": ["notifications.example.com"],
     },
     "podDisruptionBudget": {"enabled": True, "maxUnavailable": "50%"},
-    "networkPolicy": {"enabled": True, "ingress": [{"from": [{"podSelector": {}}]}]},
+    "networkPolicy": {
+        "enabled": True,
+        "databasePorts": [6432],
+        "issuerPorts": [443, 7007],
+        "ingress": [{"from": [{"podSelector": {}}]}],
+    },
+    "affinity": {"podAntiAffinity": {}},
+    "topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    ],
     "terminationGracePeriodSeconds": 61,
 }
 """The gateway with PostgreSQL, and everything else that it can have."""
+
+APP_CONFIG: dict[str, Any] = {
+    "retention": False,
+    "defaultSettings": {
+        "channels": [
+            {
+                "id": "Email",
+                "enabled": False,
+                "origins": [
+                    {"id": "a", "enabled": True, "topics": [{"id": "b", "enabled": False}]}
+                ],
+            }
+        ]
+    },
+}
+"""Of an app-config's ``notifications``, what the gateway obeys."""
 
 CALLER: dict[str, Any] = {
     "type": "static",
@@ -181,6 +214,7 @@ EVERYTHING: dict[str, Any] = {
     ],
     "tests": {"enabled": True, "recipient": "user:default/jane.doe", "timeoutSeconds": 60},
     **SEED_VALUES,
+    "notifications": {**SEED_VALUES["notifications"], **APP_CONFIG},
 }
 
 NOTHING: dict[str, Any] = {

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import yaml
 
+from notifications_operator.gateway.inbox.settings import YEAR, DatabaseSettings
+from notifications_operator.gateway.page.settings import PageSettings
+from notifications_operator.gateway.sending.settings import SendingSettings
 from notifications_operator.gateway.settings import GatewaySettings
+from notifications_operator.gateway.signals.settings import SignalsSettings
 from tests.support.helm import Document, Helm, HelmError, documents
-from tests.unit.chart.cases import CALLER, GATEWAY
+from tests.unit.chart.cases import APP_CONFIG, CALLER, EVERYTHING, GATEWAY, email
 
 INTERNAL = "http://notifications-gateway-internal.notifications-system.svc:8080"
 
@@ -170,12 +175,39 @@ def test_postgresql_is_named_by_a_secret(helm: Helm) -> None:
             {"tokens": {"externalAccess": [{**CALLER, "options": {"token": "short"}}]}},
             "/gateway/tokens/externalAccess/0",
         ),
-        ({"retension": "1y"}, "retension"),
+        ({"maxUnfinnished": 1}, "maxUnfinnished"),
+        ({"page": {"snackbar": True}}, "snackbar"),
+        ({"page": {"title": ""}}, "/gateway/page/title"),
+        ({"page": {"originNames": {"a": 1}}}, "/gateway/page/originNames/a"),
+        ({"signals": {"maxSockets": 0}}, "/gateway/signals/maxSockets"),
+        ({"channels": [""]}, "/gateway/channels/0"),
+        # A rule without ports lets everything out.
+        ({"networkPolicy": {"databasePorts": []}}, "/gateway/networkPolicy/databasePorts"),
+        ({"terminationGracePeriodSeconds": 28}, "terminationGracePeriodSeconds"),
     ],
 )
 def test_what_cannot_be(helm: Helm, values: Document, message: str) -> None:
     with pytest.raises(HelmError, match=message):
         helm.template(values=gateway(**values))
+
+
+@pytest.mark.parametrize(
+    ("app_config", "message"),
+    [
+        ({"retention": True}, "/notifications/retention"),
+        ({"retention": 30}, "/notifications/retention"),
+        ({"retention": "soon"}, "/notifications/retention"),
+        ({"defaultSettings": {"channels": [{"enabled": False}]}}, "missing property 'id'"),
+        ({"defaultSettings": {"channels": [{"id": "Web", "on": True}]}}, "'on' not allowed"),
+        (
+            {"defaultSettings": {"channels": [{"id": "Web", "origins": [{"id": "a"}]}]}},
+            "missing property 'enabled'",
+        ),
+    ],
+)
+def test_what_an_app_config_cannot_say(helm: Helm, app_config: Document, message: str) -> None:
+    with pytest.raises(HelmError, match=message):
+        helm.template(values={**gateway(), "notifications": app_config})
 
 
 def test_reads_the_catalog_only_to_know_people_by_their_address(helm: Helm) -> None:
@@ -189,32 +221,136 @@ def test_reads_the_catalog_only_to_know_people_by_their_address(helm: Helm) -> N
     assert asked["NOTIFICATIONS_GATEWAY_CATALOG_NAMESPACES"] == '["notifications-system"]'
 
 
+def read_settings(
+    monkeypatch: pytest.MonkeyPatch, rendered: list[Document], **further: str
+) -> GatewaySettings:
+    """Return the settings as the gateway reads them from the pod's environment."""
+    for name, value in environment(pod(rendered, "notifications-gateway")).items():
+        if name.startswith("NOTIFICATIONS_"):
+            monkeypatch.setenv(name, value)
+    for name, value in further.items():
+        monkeypatch.setenv(f"NOTIFICATIONS_GATEWAY_{name}", value)
+    return GatewaySettings()
+
+
 def test_settings_are_as_the_gateway_reads_them(
     helm: Helm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rendered = render(helm, {"gateway": GATEWAY, "app": {"baseUrl": "https://portal.example.com"}})
-    asked = environment(pod(rendered, "notifications-gateway"))
-    for name, value in asked.items():
-        if name.startswith("NOTIFICATIONS_"):
-            monkeypatch.setenv(name, value)
-    monkeypatch.setenv("NOTIFICATIONS_GATEWAY_DATABASE__URL", "postgresql://host/name")
-    monkeypatch.setenv("NOTIFICATIONS_GATEWAY_OIDC__LOGIN__CLIENT_SECRET", "secret")
-    settings = GatewaySettings()
+    values = {
+        "gateway": GATEWAY,
+        "notifications": APP_CONFIG,
+        "app": {"baseUrl": "https://portal.example.com"},
+    }
+    settings = read_settings(
+        monkeypatch,
+        render(helm, values),
+        DATABASE__URL="postgresql://host/name",
+        OIDC__LOGIN__CLIENT_SECRET="secret",
+    )
     assert (settings.namespace, settings.app_base_url) == ("posted", "https://portal.example.com")
+    assert settings.database.pool_size == 20
     assert settings.oidc.entity_ref_claim == "sub"
+    assert settings.oidc.keys.refresh_interval == 60
     assert settings.oidc.login is not None
     assert settings.oidc.login.public_url == GATEWAY["publicUrl"]
     assert settings.oidc.login.client_secret is not None
+    assert settings.oidc.login.idle_timeout == 600
     assert settings.backstage.namespace == "posted"
     assert settings.backstage.plugins["my-Plugin"].max_recipients == 5
     assert settings.retention.age is None
     assert settings.default_settings.choices() == {
         ("email", "", ""): False,
         ("email", "a", ""): True,
-        ("email", "a", "noise"): False,
+        ("email", "a", "b"): False,
     }
+    assert settings.default_settings.to_json() == APP_CONFIG["defaultSettings"]
+    assert settings.channels == ["Web", "Chat"]
     assert settings.server.cors_origins == GATEWAY["portals"]
     assert settings.sending.max_unfinished == 1_000_000
+    assert settings.sending.ttl_seconds == 3_000_000
     assert settings.callers.failures_per_minute == 10
     assert settings.internal is not None
     assert settings.internal.operator_service_account == "notifications"
+
+
+def test_the_page_gets_its_defaults(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = read_settings(monkeypatch, render(helm, gateway(page=GATEWAY["page"]))).page
+    given = page.model_dump(by_alias=False, exclude={"directory"})
+    assert given == {
+        "title": "What's new? <b>",
+        "mark_as_read_on_link_open": True,
+        "web_notifications_enabled": True,
+        "title_counter_enabled": False,
+        "snackbar_enabled": False,
+        "snackbar_auto_hide_duration": 2_000_000,
+        "origin_names": {"plugin:my-App": "My app"},
+        "topic_names": {"The topic": "Theme", "maxRecipients": "Not a setting"},
+    }
+
+
+def test_a_snackbar_may_stay_until_it_is_closed(
+    helm: Helm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = gateway(page={"snackbarAutoHideDuration": None})
+    page = read_settings(monkeypatch, render(helm, values)).page
+    assert page.snackbar_auto_hide_duration is None
+
+
+def test_the_sockets_have_bounds(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> None:
+    signals = read_settings(monkeypatch, render(helm, gateway(signals=GATEWAY["signals"]))).signals
+    assert (signals.ping_interval, signals.max_sockets) == (12.5, 2_000_000)
+    assert signals.max_sockets_per_user == 7
+    assert (signals.max_queued_messages, signals.max_queued_bytes) == (8, 4_000_000)
+
+
+def test_without_values_everything_is_as_the_gateway_has_it(
+    helm: Helm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = GatewaySettings(namespace="inbox")
+    settings = read_settings(monkeypatch, render(helm, gateway()))
+    assert settings.page == PageSettings()
+    assert settings.signals == SignalsSettings()
+    assert settings.retention.age is not None
+    assert settings.retention.age - YEAR < timedelta(days=1)
+    assert settings.sending == SendingSettings()
+    assert settings.database.pool_size == DatabaseSettings().pool_size
+    assert settings.channels == own.channels
+
+
+@pytest.mark.parametrize("given", ["P30D", "30 days", {"days": 30}])
+def test_retention_in_every_form_of_an_app_config(
+    helm: Helm, monkeypatch: pytest.MonkeyPatch, given: object
+) -> None:
+    values = {**gateway(), "notifications": {"retention": given}}
+    settings = read_settings(monkeypatch, render(helm, values))
+    assert settings.retention.age == timedelta(days=30)
+
+
+def test_users_choose_about_the_channel_of_the_email_processor(
+    helm: Helm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = read_settings(monkeypatch, render(helm, {**gateway(), **email(channel="Mail")}))
+    assert settings.channels == ["Web", "Mail"]
+
+
+def test_a_certificate_can_be_mounted(helm: Helm) -> None:
+    spec = pod(render(helm, EVERYTHING), "notifications-gateway")
+    assert {"name": "ca", "configMap": {"name": "ca"}} in spec["volumes"]
+    mounts = spec["containers"][0]["volumeMounts"]
+    assert {"name": "ca", "mountPath": "/etc/ca"} in mounts
+
+
+def test_the_pods_are_spread(helm: Helm) -> None:
+    spec = pod(render(helm, {"gateway": GATEWAY}), "notifications-gateway")
+    assert spec["affinity"] == GATEWAY["affinity"]
+    assert spec["topologySpreadConstraints"] == GATEWAY["topologySpreadConstraints"]
+
+
+def test_the_network_policy_lets_out_to_issuers_and_the_database(helm: Helm) -> None:
+    rendered = render(helm, {"gateway": GATEWAY})
+    policy = one(rendered, "NetworkPolicy", "notifications-gateway")["spec"]
+    ports = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
+    assert ports == {53, 443, 6443, 7007, 6432}
+    embedded = render(helm, gateway(networkPolicy={"enabled": True}))
+    policy = one(embedded, "NetworkPolicy", "notifications-gateway")["spec"]
+    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 6443}

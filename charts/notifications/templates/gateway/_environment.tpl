@@ -20,6 +20,8 @@
       name: {{ .database.existingSecret }}
       key: {{ .database.key }}
   {{- end }}
+- name: NOTIFICATIONS_GATEWAY_DATABASE__POOL_SIZE
+  value: {{ toJson .database.poolSize | quote }}
 - name: NOTIFICATIONS_GATEWAY_INTERNAL__OPERATOR_NAMESPACE
   value: {{ $.Release.Namespace }}
 - name: NOTIFICATIONS_GATEWAY_INTERNAL__OPERATOR_SERVICE_ACCOUNT
@@ -34,10 +36,20 @@
   value: {{ toJson .tokens.failuresPerMinute | quote }}
 - name: NOTIFICATIONS_GATEWAY_SENDING__MAX_UNFINISHED
   value: {{ toJson .maxUnfinished | quote }}
-- name: NOTIFICATIONS_GATEWAY_RETENTION__AGE
-  value: {{ ternary .retention (toJson .retention) (kindIs "string" .retention) | quote }}
+- name: NOTIFICATIONS_GATEWAY_SENDING__TTL_SECONDS
+  value: {{ toJson .ttlSecondsAfterFinished | quote }}
+- name: NOTIFICATIONS_GATEWAY_RETENTION
+  value: {{ dict "age" $.Values.notifications.retention | toJson | quote }}
 - name: NOTIFICATIONS_GATEWAY_DEFAULT_SETTINGS
-  value: {{ toJson .defaultSettings | quote }}
+  value: {{ toJson $.Values.notifications.defaultSettings | quote }}
+- name: NOTIFICATIONS_GATEWAY_CHANNELS
+  value: {{ include "notifications.gateway.channels" $ | quote }}
+{{- /* Helm leaves out what users set to null. */}}
+{{- $page := merge (dict "snackbarAutoHideDuration" .page.snackbarAutoHideDuration) .page }}
+- name: NOTIFICATIONS_GATEWAY_PAGE
+  value: {{ include "notifications.gateway.settings" (dict "value" $page "names" (list "originNames" "topicNames")) | quote }}
+- name: NOTIFICATIONS_GATEWAY_SIGNALS
+  value: {{ include "notifications.gateway.settings" (dict "value" .signals) | quote }}
 {{- with .portals }}
 - name: NOTIFICATIONS_GATEWAY_SERVER__CORS_ORIGINS
   value: {{ toJson . | quote }}

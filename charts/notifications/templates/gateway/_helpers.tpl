@@ -39,6 +39,12 @@ app.kubernetes.io/component: gateway
 {{- printf "http://%s.%s.svc:%v" $name .Release.Namespace .Values.gateway.internalService.port }}
 {{- end }}
 
+{{- /* What users can choose about, as a JSON list. */ -}}
+{{- define "notifications.gateway.channels" -}}
+{{- $email := .Values.notifications.processors.email.channel | default "Email" }}
+{{- .Values.gateway.channels | default (list "Web" $email) | toJson }}
+{{- end }}
+
 {{- define "notifications.gateway.subjects" -}}
 subjects:
   - kind: ServiceAccount
