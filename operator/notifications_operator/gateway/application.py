@@ -47,6 +47,7 @@ from .signals.hub import Hub
 from .signals.origins import Origins
 from .signals.relay import Relay
 from .signals.routes import signals_router
+from .signals.sessions import close_ended
 
 logger = logging.getLogger(__name__)
 
@@ -216,6 +217,9 @@ class Gateway:
         await self._database.start()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._relay.run())
+            if (sessions := self._identity.sessions) is not None:
+                interval = self._settings.signals.session_interval
+                tasks.create_task(close_ended(self._hub, sessions, interval=interval))
             tasks.create_task(
                 Retention(self._inbox, self._database, self._settings.retention).run()
             )

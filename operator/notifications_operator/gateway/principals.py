@@ -21,10 +21,13 @@ class UserPrincipal:
         The user in the catalog, in lower case: ``user:default/ada``.
     expires
         When what the person showed is worth nothing any more; ``None`` if it does not expire.
+    session
+        Key of the browser's session, which may end earlier; ``None`` if it was no session.
     """
 
     entity_ref: str
     expires: datetime | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

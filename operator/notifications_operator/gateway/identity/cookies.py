@@ -51,7 +51,9 @@ class SessionAuthenticator:
         session = await self._sessions.use(session_id)
         if session is None:
             raise AuthenticationError("The session has ended; log in again")
-        return UserPrincipal(entity_ref=session.entity_ref, expires=session.expires)
+        return UserPrincipal(
+            entity_ref=session.entity_ref, expires=session.expires, session=session.key
+        )
 
     def check_own_page(self, connection: HTTPConnection) -> None:
         """Refuse what changes something, or opens a socket, unless our own page sent it.

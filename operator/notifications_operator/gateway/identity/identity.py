@@ -51,6 +51,7 @@ class Identity:
         self._authenticators: list[Authenticator] = []
         self._sources: list[OpenIDProvider | BackstageAuthenticator] = []
         self._login: APIRouter | None = None
+        self._sessions: Sessions | None = None
         # First, because it takes the tokens of its issuer alone: an older Backstage's user tokens
         # are known by their audience, which might be the name of a client there.
         if oidc.enabled:
@@ -64,6 +65,11 @@ class Identity:
     def authenticators(self) -> tuple[Authenticator, ...]:
         """In the order in which they are to be asked."""
         return tuple(self._authenticators)
+
+    @property
+    def sessions(self) -> Sessions | None:
+        """The sessions of browsers, if they can log in."""
+        return self._sessions
 
     @property
     def ready(self) -> bool:
@@ -121,6 +127,7 @@ class Identity:
             idle_timeout=timedelta(seconds=settings.idle_timeout),
             absolute_timeout=timedelta(seconds=settings.absolute_timeout),
         )
+        self._sessions = sessions
         cookies = SessionAuthenticator(sessions, origin=settings.origin)
         self._authenticators.append(cookies)
         self._login = login_router(login, sessions, cookies)

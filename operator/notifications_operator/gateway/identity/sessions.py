@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..columns import Moment, now
 from ..inbox.database import Database
+from ..signals.outbox import SessionEnd, append
 
 metadata = MetaData()
 
@@ -37,6 +38,9 @@ _SEEN_EVERY: Final = timedelta(minutes=1)
 
 _ID_BYTES: Final = 32
 
+_KEYS_PER_STATEMENT: Final = 1000
+"""Fewer than the parameters that a statement may have."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
@@ -44,12 +48,15 @@ class Session:
 
     Attributes
     ----------
+    key
+        Names it, and gives nobody the session: the digest of its id.
     entity_ref
         Who logged in.
     expires
         When it ends unless it is used before; never later than the absolute bound.
     """
 
+    key: str
     entity_ref: str
     expires: datetime
 
@@ -128,17 +135,32 @@ class Sessions:
             return None
         if moment - row.last_seen >= _SEEN_EVERY:
             await self._see(digest, moment)
-        return Session(entity_ref=row.entity_ref, expires=min(moment + self._idle_timeout, end))
+        expires = min(moment + self._idle_timeout, end)
+        return Session(key=digest, entity_ref=row.entity_ref, expires=expires)
 
     async def end(self, session_id: str) -> None:
-        """End a session, if it is one."""
+        """End a session, if it is one, and let every replica close its sockets."""
+        digest = _digest(session_id)
 
         async def work(connection: AsyncConnection) -> None:
-            await connection.execute(
-                delete(session).where(session.c.id_digest == _digest(session_id))
-            )
+            statement = delete(session).where(session.c.id_digest == digest)
+            if (await connection.execute(statement)).rowcount:
+                await append(connection, [SessionEnd(session=digest)])
 
         await self._database.write(work)
+
+    async def missing(self, keys: Sequence[str]) -> set[str]:
+        """Return those keys whose sessions are no more."""
+
+        async def work(connection: AsyncConnection) -> set[str]:
+            found: set[str] = set()
+            for start in range(0, len(keys), _KEYS_PER_STATEMENT):
+                part = keys[start : start + _KEYS_PER_STATEMENT]
+                statement = select(session.c.id_digest).where(session.c.id_digest.in_(part))
+                found.update((await connection.execute(statement)).scalars())
+            return found
+
+        return set(keys) - await self._database.read(work)
 
     async def _see(self, digest: str, moment: datetime) -> None:
         async def work(connection: AsyncConnection) -> None:

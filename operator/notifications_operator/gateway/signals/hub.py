@@ -56,6 +56,8 @@ class Connection:
     ----------
     user
         Entity ref of the user.
+    session
+        Key of the browser's session by which the user is known, if it is one.
     max_messages, max_bytes
         What may wait until it is sent; a single message may be larger.
     close
@@ -72,13 +74,21 @@ class Connection:
         "channels",
         "closed",
         "expiry",
+        "session",
         "user",
     )
 
     def __init__(
-        self, user: str, *, max_messages: int, max_bytes: int, close: Callable[[Closing], None]
+        self,
+        user: str,
+        *,
+        session: str | None,
+        max_messages: int,
+        max_bytes: int,
+        close: Callable[[Closing], None],
     ) -> None:
         self.user = user
+        self.session = session
         self.channels: set[str] = set()
         self.closed = False
         self.expiry: asyncio.TimerHandle | None = None
@@ -139,14 +149,25 @@ class Hub:
         self._settings = settings
         self._users: Counter[str] = Counter()
         self._channels: dict[str, dict[str, set[Connection]]] = {}
+        self._sessions: dict[str, set[Connection]] = {}
 
     @property
     def connections(self) -> int:
         """How many there are."""
         return self._users.total()
 
+    @property
+    def sessions(self) -> list[str]:
+        """Keys of the sessions that have connections."""
+        return list(self._sessions)
+
     def connect(
-        self, user: str, *, expires: datetime | None, close: Callable[[Closing], None]
+        self,
+        user: str,
+        *,
+        expires: datetime | None,
+        close: Callable[[Closing], None],
+        session: str | None = None,
     ) -> Connection:
         """Add a listener, which hears nothing until it subscribes.
 
@@ -158,6 +179,8 @@ class Hub:
             When it must be closed; ``None``: never.
         close
             Called once when the hub wants it to be closed.
+        session
+            Key of the browser's session with which it is to end, if there is one.
 
         Raises
         ------
@@ -172,12 +195,15 @@ class Hub:
             raise TooManyRequestsError("Too many connections of this user", retry_after=RETRY_AFTER)
         connection = Connection(
             user,
+            session=session,
             max_messages=self._settings.max_queued_messages,
             max_bytes=self._settings.max_queued_bytes,
             close=close,
         )
         self._users[user] += 1
         metrics.SOCKETS.inc()
+        if session is not None:
+            self._sessions.setdefault(session, set()).add(connection)
         if expires is not None:
             connection.expiry = asyncio.get_running_loop().call_later(
                 (expires - datetime.now(UTC)).total_seconds(),
@@ -195,6 +221,15 @@ class Hub:
         self._users[connection.user] -= 1
         if not self._users[connection.user]:
             del self._users[connection.user]
+        if connection.session is not None:
+            self._sessions[connection.session].discard(connection)
+            if not self._sessions[connection.session]:
+                del self._sessions[connection.session]
+
+    def end_session(self, session: str) -> None:
+        """Close the connections of a session; what waits for them is dropped."""
+        for connection in list(self._sessions.get(session, ())):
+            connection.close(Closing(code=CloseCode.TOKEN_EXPIRED, reason="the session has ended"))
 
     def subscribe(self, connection: Connection, channel: str) -> None:
         """Let a connection hear a channel; too many, or too long a name, are ignored."""

@@ -46,7 +46,7 @@ signal = Table(
     Index("signal_created", "created"),
     sqlite_autoincrement=True,
 )
-"""One row for each batch; ``body`` is a list of signals as `Signal.to_json` writes them."""
+"""One row for each batch; ``body`` is a list of news as their ``to_json`` writes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,15 +89,43 @@ class Signal:
         )
 
 
-async def append(connection: AsyncConnection, signals: Sequence[Signal]) -> None:
-    """Write a batch of signals in the transaction of a connection.
+@dataclass(frozen=True, kw_only=True)
+class SessionEnd:
+    """A browser's session that is no more: its sockets are to be closed.
 
-    On PostgreSQL the listeners get the row's id when the transaction is committed; the signals
-    themselves may be longer than the 8,000 bytes that ``NOTIFY`` carries.
+    Attributes
+    ----------
+    session
+        Its key.
     """
-    if not signals:
+
+    session: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form in which the end is stored."""
+        return {"ended_session": self.session}
+
+
+News = Signal | SessionEnd
+"""What a batch holds."""
+
+
+def read_news(stored: dict[str, Any]) -> News:
+    """Read one part of a batch back."""
+    if "ended_session" in stored:
+        return SessionEnd(session=stored["ended_session"])
+    return Signal.from_json(stored)
+
+
+async def append(connection: AsyncConnection, news: Sequence[News]) -> None:
+    """Write a batch in the transaction of a connection.
+
+    On PostgreSQL the listeners get the row's id when the transaction is committed; the batch
+    itself may be longer than the 8,000 bytes that ``NOTIFY`` carries.
+    """
+    if not news:
         return
-    body = [item.to_json() for item in signals]
+    body = [item.to_json() for item in news]
     statement = insert(signal).values(created=now(), body=body).returning(signal.c.id)
     row = (await connection.execute(statement)).scalar_one()
     if connection.dialect.name == "postgresql":

@@ -20,7 +20,7 @@ from ..columns import now
 from ..errors import ServiceUnavailableError
 from .hub import Hub
 from .news import Connect, Ear, listen
-from .outbox import Signal, signal
+from .outbox import News, SessionEnd, Signal, read_news, signal
 from .settings import SignalsSettings
 
 logger = logging.getLogger(__name__)
@@ -155,11 +155,17 @@ class Relay:
             for number, created, body in found:
                 if self._seen.get(number) == created:
                     continue
-                signals = [await self._wanted(item) for item in _decode(number, body)]
-                await self._hub.publish(signals)
+                await self._hand_over(_decode(number, body))
                 self._seen[number] = created
                 if self._in_order:
                     self._floor = number
+
+    async def _hand_over(self, news: Sequence[News]) -> None:
+        signals = [item for item in news if isinstance(item, Signal)]
+        await self._hub.publish([await self._wanted(item) for item in signals])
+        for item in news:
+            if isinstance(item, SessionEnd):
+                self._hub.end_session(item.session)
 
     async def _wanted(self, item: Signal) -> Signal:
         """Address a broadcast to those of its listeners who did not mute it, if some did."""
@@ -193,10 +199,10 @@ class Relay:
             logger.warning("signals are not relayed: %s", problem)
 
 
-def _decode(number: int, body: str) -> list[Signal]:
+def _decode(number: int, body: str) -> list[News]:
     """Read one row; one that cannot be read must not hold up the others."""
     try:
-        return [Signal.from_json(item) for item in json.loads(body)]
+        return [read_news(item) for item in json.loads(body)]
     except (ValueError, TypeError, KeyError, RecursionError):
         logger.exception("row %s of the outbox cannot be read", number)
         return []

@@ -105,7 +105,9 @@ class _Socket:
         self._ending = asyncio.timeout(None)
         self._closing: Closing | None = None
         self._allowance = _Allowance()
-        self._connection = hub.connect(user.entity_ref, expires=user.expires, close=self._close)
+        self._connection = hub.connect(
+            user.entity_ref, expires=user.expires, session=user.session, close=self._close
+        )
 
     async def serve(self, token: str | None) -> None:
         """Accept it, and serve it until either side closes it."""

@@ -30,6 +30,12 @@ class SignalsSettings(BaseModel):
     max_queued_bytes: Annotated[int, Field(ge=1)] = 256 * 1024
     """Most bytes of them, unless it is a single message."""
 
+    session_interval: Positive = 60
+    """Seconds between looks whether the sessions of open sockets are still there.
+
+    A logout is announced as it comes; this finds sessions that ended otherwise.
+    """
+
     poll_interval: Positive = 5
     """Seconds between looks at the outbox when nothing was announced.
 

@@ -155,8 +155,11 @@ async def test_reading_by_cookie(sessions: Sessions, authenticator: SessionAuthe
     session_id = await sessions.create("user:default/ada")
     for method in ("GET", "HEAD"):
         request = connection(method=method, headers=cookie(session_id))
+        found = await sessions.use(session_id)
+        assert found is not None
+        assert session_id not in found.key
         assert await authenticator.authenticate(request) == UserPrincipal(
-            entity_ref="user:default/ada", expires=START + IDLE
+            entity_ref="user:default/ada", expires=START + IDLE, session=found.key
         )
 
 

@@ -153,7 +153,9 @@ class OneSession(Sessions):
     async def use(self, session_id: str) -> Session | None:
         if session_id != "of-ada":
             return None
-        return Session(entity_ref=ADA, expires=datetime.now(UTC) + timedelta(hours=1))
+        return Session(
+            key="key-of-ada", entity_ref=ADA, expires=datetime.now(UTC) + timedelta(hours=1)
+        )
 
 
 async def test_a_session_s_cookie_counts_from_our_own_page_alone() -> None:
@@ -164,6 +166,7 @@ async def test_a_session_s_cookie_counts_from_our_own_page_alone() -> None:
         client = await served.connect(None, headers=cookie, origin=own)
         await publish(served.hub, {"number": 1}, ADA)
         assert await message(client) == {"number": 1}
+        assert served.hub.sessions == ["key-of-ada"]
         await client.close()
         for options in ({}, {"origin": portal}):
             refused = await served.refusal(None, headers=cookie, **options)

@@ -39,11 +39,14 @@ class Listener:
         *channels: str,
         reads: bool = True,
         expires: datetime | None = None,
+        session: str | None = None,
     ) -> None:
         self.hub = hub
         self.got: list[Any] = []
         self.closings: list[Closing] = []
-        self.connection = hub.connect(user, expires=expires, close=self.closings.append)
+        self.connection = hub.connect(
+            user, expires=expires, close=self.closings.append, session=session
+        )
         for channel in channels:
             hub.subscribe(self.connection, channel)
         self.task = asyncio.create_task(self._read()) if reads else None
@@ -351,3 +354,27 @@ async def _compare(steps: list[Any]) -> None:
             heard = [json.loads(await connection.next())["message"]["n"] for _ in expected[index]]
             assert heard == expected[index]
             await found.publish([Signal(users=(), channel="x", message={})])
+
+
+async def test_a_session_that_ends_takes_its_connections_along() -> None:
+    found = hub()
+    ended = [Listener(found, ADA, CHANNEL, reads=False, session="one") for _ in range(2)]
+    other = Listener(found, ADA, CHANNEL, session="two")
+    token = Listener(found, ADA, CHANNEL)
+    await found.publish([signal({"number": 1}, ADA)])
+    found.end_session("one")
+    found.end_session("one")
+    await found.publish([signal({"number": 2}, ADA)])
+    await settle()
+    assert [[closing.code for closing in listener.closings] for listener in ended] == [[4401]] * 2
+    for listener in ended:
+        # What waited is not sent any more.
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(listener.connection.next(), 0.01)
+    assert [item["number"] for item in other.got] == [item["number"] for item in token.got]
+    assert len(token.got) == 2
+    assert set(found.sessions) == {"one", "two"}
+    for listener in (*ended, other, token):
+        listener.leave()
+    assert (found.connections, found.sessions) == (0, [])
+    found.end_session("two")
