@@ -50,6 +50,25 @@ class AuthenticationError(GatewayError):
         return {"WWW-Authenticate": "Bearer"}
 
 
+class SessionEndedError(AuthenticationError):
+    """A browser shows a session that has ended, as every one does: nobody is guessing.
+
+    Parameters
+    ----------
+    set_cookie
+        Header by which the browser forgets it.
+    """
+
+    def __init__(self, message: str, *, set_cookie: str) -> None:
+        super().__init__(message)
+        self._set_cookie = set_cookie
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The challenge, and the cookie that replaces the old one."""
+        return {**super().headers, "Set-Cookie": self._set_cookie}
+
+
 class NotAllowedError(GatewayError):
     """Whoever asks may not do this."""
 

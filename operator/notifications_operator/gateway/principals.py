@@ -8,7 +8,7 @@ from typing import Protocol
 
 from starlette.requests import HTTPConnection
 
-from .errors import AuthenticationError, NotAllowedError
+from .errors import AuthenticationError, NotAllowedError, SessionEndedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,8 @@ class Access:
     Parameters
     ----------
     failures
-        Told of everybody whose credentials are not valid, before that is answered.
+        Told of everybody whose credentials are not valid, before that is answered; not of sessions
+        that have ended.
     """
 
     def __init__(self, *authenticators: Authenticator, failures: Failures | None = None) -> None:
@@ -116,6 +117,8 @@ class Access:
     async def _authenticate(self, connection: HTTPConnection) -> Principal:
         try:
             principal = await self._recognise(connection)
+        except SessionEndedError:
+            raise
         except AuthenticationError:
             if self._failures is not None:
                 self._failures.record(connection)

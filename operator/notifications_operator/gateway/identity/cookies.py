@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 
-from ..errors import AuthenticationError, NotAllowedError
+from ..errors import AuthenticationError, NotAllowedError, SessionEndedError
 from ..principals import UserPrincipal
-from .sessions import Sessions
+from .sessions import Sessions, may_be_session_id
 
 SESSION_COOKIE: Final = "__Host-notifications-session"
 """The prefix makes browsers insist on Secure, Path=/ and no Domain (RFC 6265bis 4.1.3.2)."""
+
+COOKIE_ATTRIBUTES: Final[dict[str, Any]] = {
+    "path": "/",
+    "secure": True,
+    "httponly": True,
+    "samesite": "lax",
+}
+"""Of every cookie that the gateway sets."""
 
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -41,8 +50,11 @@ class SessionAuthenticator:
         ------
         NotAllowedError
             If another site may have made the browser send this.
+        SessionEndedError
+            If the session has ended. That cannot be told from one that never was, and need not:
+            nobody guesses an id of 256 bits.
         AuthenticationError
-            If the session has ended.
+            If that is no id of a session.
         """
         session_id = session_id_of(connection)
         if session_id is None:
@@ -50,7 +62,10 @@ class SessionAuthenticator:
         self.check_own_page(connection)
         session = await self._sessions.use(session_id)
         if session is None:
-            raise AuthenticationError("The session has ended; log in again")
+            message = "The session has ended; log in again"
+            if not may_be_session_id(session_id):
+                raise AuthenticationError(message)
+            raise SessionEndedError(message, set_cookie=_forgetting())
         return UserPrincipal(
             entity_ref=session.entity_ref, expires=session.expires, session=session.key
         )
@@ -83,6 +98,17 @@ class SessionAuthenticator:
         if origins:
             return origins == [self._origin]
         return connection.headers.getlist("sec-fetch-site") == ["same-origin"]
+
+
+def forget_session(response: Response) -> None:
+    """Have the browser forget its session."""
+    response.delete_cookie(SESSION_COOKIE, **COOKIE_ATTRIBUTES)
+
+
+def _forgetting() -> str:
+    response = Response()
+    forget_session(response)
+    return response.headers["set-cookie"]
 
 
 def session_id_of(connection: HTTPConnection) -> str | None:

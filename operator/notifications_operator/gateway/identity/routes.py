@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
@@ -10,19 +10,19 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from ...catalog.quoting import quoted
 from ..errors import AuthenticationError, InputError
 from ..principals import Access
-from .cookies import SESSION_COOKIE, SessionAuthenticator, session_id_of
+from .cookies import (
+    COOKIE_ATTRIBUTES,
+    SESSION_COOKIE,
+    SessionAuthenticator,
+    forget_session,
+    session_id_of,
+)
 from .login import CALLBACK_PATH, Login
 from .pending import LIFETIME, PendingLogin, cookie_name
 from .return_to import check_return_to
 from .sessions import Sessions
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
-_COOKIE: Final[dict[str, Any]] = {
-    "path": "/",
-    "secure": True,
-    "httponly": True,
-    "samesite": "lax",
-}
 
 
 def session_router(access: Access) -> APIRouter:
@@ -53,7 +53,9 @@ def login_router(
         return_to = _single(request, "return_to")
         pending = PendingLogin(return_to=check_return_to("/" if return_to is None else return_to))
         response = RedirectResponse(await login.url(pending), status_code=302, headers=_NO_STORE)
-        response.set_cookie(pending.cookie_name, pending.to_cookie(), max_age=LIFETIME, **_COOKIE)
+        response.set_cookie(
+            pending.cookie_name, pending.to_cookie(), max_age=LIFETIME, **COOKIE_ATTRIBUTES
+        )
         return response
 
     @router.get(CALLBACK_PATH)
@@ -70,12 +72,12 @@ def login_router(
             await sessions.end(former)
         session_id = await sessions.create(entity_ref)
         response = RedirectResponse(pending.return_to, status_code=303, headers=_NO_STORE)
-        response.delete_cookie(pending.cookie_name, **_COOKIE)
+        response.delete_cookie(pending.cookie_name, **COOKIE_ATTRIBUTES)
         response.set_cookie(
             SESSION_COOKIE,
             session_id,
             max_age=int(sessions.absolute_timeout.total_seconds()),
-            **_COOKIE,
+            **COOKIE_ATTRIBUTES,
         )
         return response
 
@@ -86,7 +88,7 @@ def login_router(
             authenticator.check_own_page(request)
             await sessions.end(session_id)
         response = Response(status_code=204, headers=_NO_STORE)
-        response.delete_cookie(SESSION_COOKIE, **_COOKIE)
+        forget_session(response)
         return response
 
     return router

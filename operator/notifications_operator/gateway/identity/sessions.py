@@ -7,6 +7,7 @@ session.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ _SEEN_EVERY: Final = timedelta(minutes=1)
 """How exactly ``last_seen`` is kept: a write at every request would cost more than it tells."""
 
 _ID_BYTES: Final = 32
+_ID: Final = re.compile("[A-Za-z0-9_-]{43}")
 
 _KEYS_PER_STATEMENT: Final = 1000
 """Fewer than the parameters that a statement may have."""
@@ -171,6 +173,11 @@ class Sessions:
             )
 
         await self._database.write(work)
+
+
+def may_be_session_id(text: str) -> bool:
+    """Tell whether a text has the form of the ids that sessions get."""
+    return _ID.fullmatch(text) is not None
 
 
 def _digest(session_id: str) -> str:

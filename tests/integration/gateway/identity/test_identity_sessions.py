@@ -9,11 +9,17 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from notifications_operator.gateway.errors import AuthenticationError, NotAllowedError
+from notifications_operator.gateway.callers.limits import FailureLimit
+from notifications_operator.gateway.errors import (
+    AuthenticationError,
+    NotAllowedError,
+    SessionEndedError,
+    TooManyRequestsError,
+)
 from notifications_operator.gateway.identity.cookies import SESSION_COOKIE, SessionAuthenticator
 from notifications_operator.gateway.identity.sessions import Sessions, session
 from notifications_operator.gateway.inbox.database import Database
-from notifications_operator.gateway.principals import UserPrincipal
+from notifications_operator.gateway.principals import Access, UserPrincipal
 from tests.support.issuer import connection
 
 ORIGIN = "https://notifications.example.com"
@@ -168,9 +174,46 @@ async def test_without_cookie(authenticator: SessionAuthenticator) -> None:
     assert await authenticator.authenticate(connection(headers=cookie(""))) is None
 
 
-async def test_ended_session_by_cookie(authenticator: SessionAuthenticator) -> None:
-    with pytest.raises(AuthenticationError, match="The session has ended; log in again"):
-        await authenticator.authenticate(connection(headers=cookie("made-up")))
+async def test_ended_session_by_cookie(
+    sessions: Sessions, authenticator: SessionAuthenticator
+) -> None:
+    session_id = await sessions.create("user:default/ada")
+    await sessions.end(session_id)
+    with pytest.raises(SessionEndedError, match="The session has ended; log in again") as caught:
+        await authenticator.authenticate(connection(headers=cookie(session_id)))
+    cleared = caught.value.headers["Set-Cookie"]
+    assert cleared.startswith(f'{SESSION_COOKIE}="";')
+    assert {"Max-Age=0", "Path=/", "Secure", "HttpOnly"} <= set(cleared.split("; "))
+
+
+@pytest.mark.parametrize("value", ["made-up", "' OR 1=1 --", "A" * 44, "A" * 42 + "%"])
+async def test_what_was_never_a_session(value: str, authenticator: SessionAuthenticator) -> None:
+    with pytest.raises(AuthenticationError, match="The session has ended") as caught:
+        await authenticator.authenticate(connection(headers=cookie(value)))
+    assert not isinstance(caught.value, SessionEndedError)
+
+
+async def test_a_page_that_polls_with_an_ended_session_is_no_attack(
+    sessions: Sessions, authenticator: SessionAuthenticator, clock: Clock
+) -> None:
+    access = Access(authenticator, failures=FailureLimit(per_minute=2))
+    logged_out, left = [await sessions.create("user:default/ada") for _ in range(2)]
+    await sessions.end(logged_out)
+    clock.now += IDLE
+    for session_id in [logged_out, left] * 10:
+        with pytest.raises(SessionEndedError):
+            await access.user(connection(headers=cookie(session_id)))
+    # Who guesses is still held to the limit.
+    for _ in range(2):
+        with pytest.raises(AuthenticationError):
+            await access.user(connection(headers=cookie("made-up")))
+    with pytest.raises(TooManyRequestsError):
+        await access.user(connection(headers=cookie("made-up")))
+    with pytest.raises(TooManyRequestsError):
+        await access.user(connection("unknown"))
+    # The page is told to log in all the same.
+    with pytest.raises(SessionEndedError):
+        await access.user(connection(headers=cookie(left)))
 
 
 @pytest.mark.parametrize("authorization", ["Bearer abc", "Basic abc", ""])
