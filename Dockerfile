@@ -1,5 +1,14 @@
 # The operator and the gateway. hack/image makes the same image where there is no Docker engine.
 
+FROM node:22-slim AS page
+WORKDIR /web
+COPY web/package.json web/package-lock.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY web/index.html web/tsconfig.json web/vite.config.ts ./
+COPY web/public public
+COPY web/src src
+RUN npm run build
+
 FROM python:3.13-slim AS build
 WORKDIR /source
 COPY requirements/operator.txt requirements/
@@ -8,6 +17,7 @@ RUN python -m venv /opt/notifications-operator \
         --require-hashes --only-binary=:all: --requirement requirements/operator.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY operator operator
+COPY --from=page /web/dist operator/notifications_operator/gateway/page/dist
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
     && /opt/notifications-operator/bin/pip install --no-cache-dir --no-deps --no-index \
         --find-links /wheels notifications-operator \

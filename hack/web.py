@@ -30,7 +30,7 @@ NODE = (20, 19)
 """The oldest that Vite runs on."""
 
 _BROWSER_PACKAGES = ("chromium", "fonts-liberation")
-_SOURCES = (
+SOURCES = (
     "package.json",
     "package-lock.json",
     "index.html",
@@ -39,6 +39,7 @@ _SOURCES = (
     "public",
     "src",
 )
+"""What the page is built of."""
 
 
 def install(web: Path = WEB) -> None:
@@ -74,11 +75,11 @@ def build(web: Path = WEB) -> Path:
     install(web)
     stamp = web / ".vite" / "built"
     with cache.locked(_lock_of(web)):
-        if not stamp.is_file() or stamp.read_text() != _digest(web, (*_SOURCES, "dist")):
+        if not stamp.is_file() or stamp.read_text() != _digest(web, (*SOURCES, "dist")):
             stamp.unlink(missing_ok=True)
             _run(["npm", "run", "--silent", "build"], web, quiet=True)
             stamp.parent.mkdir(exist_ok=True)
-            stamp.write_text(_digest(web, (*_SOURCES, "dist")))
+            stamp.write_text(_digest(web, (*SOURCES, "dist")))
     return web / "dist"
 
 

@@ -26,9 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     archive: Path = options.output
     archive.parent.mkdir(parents=True, exist_ok=True)
     try:
-        web.package()
-        builder = docker if docker_answers() else debian
-        builder.build(archive)
+        if docker_answers():
+            # The Dockerfile builds the page itself.
+            docker.build(archive)
+        else:
+            web.package()
+            debian.build(archive)
     except ClusterError as error:
         print(f"hack.image: {error}", file=sys.stderr)
         return 1

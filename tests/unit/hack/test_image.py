@@ -5,10 +5,14 @@ import json
 import os
 import re
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from hack import web
+from hack.image import __main__ as command
+from hack.image import debian, docker
 from hack.image.archive import Layer, write_archive, write_layer
 from hack.image.layout import REPOSITORY, TAG, image_config
 
@@ -107,9 +111,81 @@ def test_failed_archive_leaves_the_old_one(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["image.tar"]
 
 
-def test_dockerfile_says_the_same() -> None:
+def stages() -> dict[str, str]:
+    """Return the instructions of each of the Dockerfile's stages, by name; "" is the last one."""
     text = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", " ")
-    final_stage = text[text.rindex("FROM ") :]
+    parts = re.split(r"^FROM (\S+)(?: AS (\S+))?$", text, flags=re.M)
+    return {
+        name or "": f"FROM {image}\n{body}"
+        for image, name, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)
+    }
+
+
+def copied(stage: str) -> list[str]:
+    """Return what a stage copies from the build's context."""
+    lines = re.findall(r"^COPY (?!--from)(.*)$", stage, re.M)
+    return [source for line in lines for source in line.split()[:-1]]
+
+
+def ignored(path: str) -> bool:
+    """Tell whether .dockerignore leaves a path out; the last line that fits decides."""
+    found = False
+    for line in (REPOSITORY / ".dockerignore").read_text().split():
+        pattern = line.removeprefix("!").removeprefix("**/")
+        parts = Path(path).parts
+        heads = [
+            "/".join(parts[start:end])
+            for end in range(1, len(parts) + 1)
+            for start in (range(end) if "**/" in line else [0])
+        ]
+        if pattern == "*" or pattern in heads:
+            found = not line.startswith("!")
+    return found
+
+
+def test_docker_builds_the_page_of_its_sources() -> None:
+    page, build = stages()["page"], stages()["build"]
+    assert set(copied(page)) == {f"web/{name}" for name in web.SOURCES}
+    [version] = re.findall(r"^FROM node:(\d+)-slim$", page, re.M)
+    assert int(version) >= web.NODE[0]
+    assert "npm ci --ignore-scripts" in page
+    packaged = web.PACKAGED.relative_to(REPOSITORY)
+    [taken] = re.findall(rf"^COPY --from=page /web/dist {packaged}$", build, re.M)
+    assert build.index("COPY operator operator") < build.index(taken) < build.index("pip wheel")
+
+
+def test_docker_is_sent_what_it_copies_and_nothing_that_was_built_here() -> None:
+    for stage in stages().values():
+        assert not [source for source in copied(stage) if ignored(source)]
+        assert not [source for source in copied(stage) if not (REPOSITORY / source).exists()]
+    packaged = str(web.PACKAGED.relative_to(REPOSITORY))
+    for path in ("web/node_modules", "web/dist", packaged, ".git", ".venv", "operator/__pycache__"):
+        assert ignored(path), path
+
+
+@pytest.mark.parametrize("engine", [True, False])
+def test_the_page_is_built_once(
+    engine: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done: list[str] = []
+
+    def builder(name: str) -> Callable[[Path], None]:
+        def build(archive: Path) -> None:
+            done.append(name)
+            archive.touch()
+
+        return build
+
+    monkeypatch.setattr(command, "docker_answers", lambda: engine)
+    monkeypatch.setattr(web, "package", lambda: done.append("page"))
+    monkeypatch.setattr(docker, "build", builder("docker"))
+    monkeypatch.setattr(debian, "build", builder("debian"))
+    assert command.main(["build", "--output", str(tmp_path / "image.tar")]) == 0
+    assert done == (["docker"] if engine else ["page", "debian"])
+
+
+def test_dockerfile_says_the_same() -> None:
+    final_stage = stages()[""]
     config = image_config("amd64")
 
     def instruction(name: str) -> str:
