@@ -354,3 +354,27 @@ def test_the_network_policy_lets_out_to_issuers_and_the_database(helm: Helm) -> 
     embedded = render(helm, gateway(networkPolicy={"enabled": True}))
     policy = one(embedded, "NetworkPolicy", "notifications-gateway")["spec"]
     assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 6443}
+
+
+def test_prometheus_scrapes_its_internal_port(helm: Helm) -> None:
+    monitoring = {"enabled": True, "renderMode": "alwaysRender", "interval": "30s"}
+    rendered = render(helm, {**gateway(), "serviceMonitor": monitoring})
+    monitor = one(rendered, "ServiceMonitor", "notifications-gateway")["spec"]
+    [endpoint] = monitor["endpoints"]
+    assert (endpoint["port"], endpoint["path"], endpoint["interval"]) == (
+        "internal",
+        "/metrics",
+        "30s",
+    )
+    scraped = [
+        document["metadata"]["name"]
+        for document in rendered
+        if document["kind"] == "Service"
+        if monitor["selector"]["matchLabels"].items() <= document["metadata"]["labels"].items()
+        if endpoint["port"] in [port["name"] for port in document["spec"]["ports"]]
+    ]
+    assert scraped == ["notifications-gateway-internal"]
+    operator = one(rendered, "ServiceMonitor", "notifications")["spec"]
+    assert [endpoint["port"] for endpoint in operator["endpoints"]] == ["http"]
+    without = render(helm, {"serviceMonitor": monitoring})
+    assert not [item for item in without if item["metadata"]["name"] == "notifications-gateway"]
