@@ -33,7 +33,7 @@ help:  ## List these commands
 setup:  ## Prepare this machine: .venv from the lock and, as root on Debian, packages
 	@hack/bootstrap
 
-demo: setup  ## See it work: cluster, chart, notifications, mails
+demo: setup  ## See it work: cluster, chart, notifications, mails, inbox
 	@$(PYTHON) -m hack.demo up --name $(NAME)
 
 demo-mails: setup  ## Watch the demo's mails arrive

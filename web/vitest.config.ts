@@ -25,6 +25,16 @@ export default defineConfig({
           expect: { poll: { timeout: 15_000 } },
         },
       },
+      {
+        // In the demo that tests/e2e/test_demo.py played.
+        test: {
+          name: "demo",
+          include: ["test/demo/**/*.test.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 60_000,
+          expect: { poll: { timeout: 15_000 } },
+        },
+      },
     ],
   },
 });

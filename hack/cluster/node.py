@@ -22,6 +22,9 @@ _CNI_PLUGINS = Path("/usr/lib/cni")
 _SOCKET_PATH_LIMIT = 107
 """Bytes of a Unix socket's path (unix(7)), without the final zero."""
 
+_NETWORK_GONE_SECONDS = 60
+"""The kernel takes its time over the network namespaces of pods that had connections."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
@@ -82,7 +85,9 @@ class Node:
             if process.name in ("containerd", "kubelet", "kube-proxy"):
                 processes.kill(self.directory, process)
         interface = Path("/sys/class/net") / self.network.interface
-        processes.wait_until(lambda: not interface.exists(), 20, f"{interface.name} to go")
+        processes.wait_until(
+            lambda: not interface.exists(), _NETWORK_GONE_SECONDS, f"{interface.name} to go"
+        )
         cgroups.remove(self._cgroup)
 
     def load_image(self, archive: Path) -> None:

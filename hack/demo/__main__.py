@@ -37,7 +37,7 @@ def _run(options: argparse.Namespace, screen: Screen) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m hack.demo",
-        description="The whole way for real: a cluster, the chart, notifications, mails.",
+        description="The whole way for real: a cluster, the chart, notifications, mails, inbox.",
     )
     parser.add_argument(
         "command",
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--node",
         action=argparse.BooleanOptionalAction,
-        help="whether the operator must run as a pod (default: where pods can run)",
+        help="whether operator and gateway must run as pods (default: where pods can run)",
     )
     parser.add_argument("--follow", action="store_true", help="mails: wait for more")
     return parser

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from hack.demo.errors import DemoError
@@ -109,13 +110,24 @@ def _shown(word: str) -> str:
 
 
 def _folded(words: Sequence[str]) -> str:
-    """Return a command, on several lines if it is long."""
+    """Return a command, on several lines if it is long; an option stays with its value."""
     lines = [""]
-    for word in words:
+    for word in _with_values(words):
         if lines[-1] and len(lines[-1]) + len(word) > _WIDTH:
             lines.append("   ")
         lines[-1] += f" {word}" if lines[-1] else word
     return " \\\n  ".join(lines)
+
+
+def _with_values(words: Sequence[str]) -> list[str]:
+    """Return words, or an option and what follows as one."""
+    joined: list[str] = []
+    for before, word in pairwise(("", *words)):
+        if before.startswith("-") and "=" not in before and not word.startswith("-"):
+            joined[-1] += f" {word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _relative(word: str | Path) -> str:

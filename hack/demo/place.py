@@ -15,6 +15,14 @@ NAMESPACE: Final = "notifications-system"
 TEAM_NAMESPACE: Final = "notifications-demo"
 """Where the example Notifications go."""
 
+GATEWAY: Final = f"{RELEASE}-gateway"
+"""The gateway's Deployment, Service and ServiceAccount."""
+
+INBOX_NAMESPACE: Final = f"{RELEASE}-inbox"
+"""Where the chart has the gateway put what is posted."""
+
+NAMESPACES: Final = (TEAM_NAMESPACE, INBOX_NAMESPACE, NAMESPACE)
+
 CHART: Final = REPOSITORY / "charts" / "notifications"
 EXAMPLES: Final = REPOSITORY / "examples"
 
@@ -32,7 +40,7 @@ class Place:
 
     @property
     def values(self) -> Path:
-        """Helm values that only this demo has: where its mail catcher is."""
+        """Helm values that only this demo has: where its mail catcher is, and the like."""
         return self.directory / "values.yaml"
 
     @property
@@ -51,13 +59,26 @@ class Place:
         return self.directory / "ca.crt"
 
     @property
-    def kubeconfig(self) -> Path:
-        """Of the operator, where it runs as a process of this machine."""
-        return self.directory / "operator.kubeconfig"
+    def access(self) -> Path:
+        """How the gateway is reached, and the token of the one who posts."""
+        return self.directory / "access.json"
+
+    @property
+    def inbox(self) -> Path:
+        """The gateway's database, where it runs as a process of this machine."""
+        return self.directory / "inbox.db"
 
     def prepare(self) -> None:
         """Make the directory."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def keep_secret(self, name: str, content: str) -> Path:
+        """Write a file that is its owner's alone: a token, or a kubeconfig with one."""
+        file = self.directory / "secrets" / name
+        file.parent.mkdir(exist_ok=True, mode=0o700)
+        file.touch(mode=0o600)
+        file.write_text(content)
+        return file
 
     def remove(self) -> None:
         """Remove the directory with all that it holds."""

@@ -1,20 +1,32 @@
 """The demo itself, step by step."""
 
+import asyncio
 import os
 import sys
 import time
 
-from hack.cluster import Cluster, ClusterError, Source, clusters, tools, versions
+from hack.cluster import Cluster, ClusterError, Source, clusters, versions
 from hack.cluster.sources import existing, kind
-from hack.demo import local_operator, mail_catcher, mails, values
-from hack.demo.commands import Commands, with_home
+from hack.demo import (
+    access,
+    gateway,
+    identity_provider,
+    installation,
+    local_operator,
+    mail_catcher,
+    mails,
+    posting,
+    ways_on,
+)
+from hack.demo.access import Access
+from hack.demo.commands import Commands
 from hack.demo.errors import DemoError
-from hack.demo.mail_catcher import MailCatcher
-from hack.demo.place import CHART, EXAMPLES, NAMESPACE, RELEASE, TEAM_NAMESPACE, Place
+from hack.demo.identity_provider import USER
+from hack.demo.installation import IMAGE, Surroundings
+from hack.demo.place import EXAMPLES, INBOX_NAMESPACE, TEAM_NAMESPACE, Place
 from hack.demo.screen import Screen
-from hack.image.layout import REPOSITORY, TAG
+from hack.image.layout import TAG
 
-_IMAGE = REPOSITORY / "dist" / "image.tar"
 _DESCRIBED = "certificate-expires"
 """The Notification that is described: one of its two recipients has no address."""
 
@@ -25,7 +37,7 @@ def play(name: str, *, pods: bool | None, screen: Screen) -> None:
     Parameters
     ----------
     pods
-        Whether the operator must run as a pod; None if it shall where that is possible.
+        Whether operator and gateway must run as pods; None if they shall where that is possible.
 
     Raises
     ------
@@ -35,18 +47,16 @@ def play(name: str, *, pods: bool | None, screen: Screen) -> None:
     started = time.monotonic()
     place = Place(name)
     place.prepare()
-    screen.title("A cluster with a mail server")
+    screen.title("A cluster, a mail server and an OpenID provider")
     cluster, with_pods = _cluster(name, pods, screen)
-    commands = _commands(cluster, screen)
-    _check_existing(cluster, place, commands)
+    commands = installation.commands_for(cluster, screen)
+    installation.check_existing(cluster, place, commands)
     if with_pods:
         _image(cluster, commands)
-    with screen.step("mail catcher") as step:
-        catcher = mail_catcher.ensure(place, cluster.host_address)
-        step.text = f"mail server at {catcher.host}:{catcher.port}: STARTTLS, login asked for"
-    screen.title("The operator, installed by Helm")
-    _prepare_namespaces(catcher, commands)
-    _install(place, catcher, commands, with_pods=with_pods)
+    surroundings = _surroundings(place, cluster, screen)
+    screen.title("The operator and its gateway, installed by Helm")
+    installation.prepare_namespaces(surroundings.catcher, commands)
+    installation.install(place, surroundings, cluster, commands, with_pods=with_pods)
     screen.title("Notifications")
     before = len(mails.read(place.mails))
     _send(commands)
@@ -54,8 +64,14 @@ def play(name: str, *, pods: bool | None, screen: Screen) -> None:
     _show_status(commands)
     screen.title("What arrived")
     _show_mails(place, screen, before)
+    screen.title("Posted as to Backstage")
+    before = len(mails.read(place.mails))
+    posted = _post(surroundings.access, commands)
+    screen.title("In the mailboxes and in the inbox")
+    _show_mails(place, screen, before)
+    _show_inbox(posted, surroundings.access, screen)
     screen.note(f"\nThe whole took {time.monotonic() - started:.0f} s.")
-    _show_ways_on(name, cluster, screen, with_pods=with_pods)
+    ways_on.show(name, cluster, surroundings.access, screen, with_pods=with_pods)
 
 
 def stop(name: str, screen: Screen) -> None:
@@ -64,8 +80,10 @@ def stop(name: str, screen: Screen) -> None:
     with screen.step(f"demo {name}") as step:
         found = place.directory.exists()
         local_operator.stop(place)
+        gateway.stop(place)
+        identity_provider.stop(place)
         mail_catcher.stop(place)
-        _uninstall_from_existing(place, screen)
+        installation.uninstall_from_existing(place, screen)
         found |= clusters.down(name)
         place.remove()
         step.text = f"demo {name}: " + ("stopped and removed" if found else "there is none")
@@ -100,7 +118,7 @@ def pods_can_run() -> str | None:
 
 
 def _cluster(name: str, pods: bool | None, screen: Screen) -> tuple[Cluster, bool]:
-    """Return the cluster and whether the operator shall run in it as a pod."""
+    """Return the cluster and whether pods shall run in it."""
     obstacle = pods_can_run() if pods is not False else "--no-node was given"
     if pods and obstacle is not None:
         raise DemoError(f"--node: {obstacle}")
@@ -111,7 +129,7 @@ def _cluster(name: str, pods: bool | None, screen: Screen) -> tuple[Cluster, boo
             if pods:
                 raise
             obstacle = str(error)
-    screen.note(f"  The operator will run as a process of this machine: {obstacle}")
+    screen.note(f"  Operator and gateway will run as processes of this machine: {obstacle}")
     return _up(name, screen, node=False), False
 
 
@@ -128,62 +146,23 @@ def _up(name: str, screen: Screen, *, node: bool) -> Cluster:
     return cluster
 
 
-def _commands(cluster: Cluster, screen: Screen) -> Commands:
-    programs = tools()
-    return Commands(
-        screen=screen,
-        environment={"KUBECONFIG": str(cluster.kubeconfig)},
-        programs={"kubectl": programs.kubectl, "helm": programs.helm},
-    )
-
-
 def _image(cluster: Cluster, commands: Commands) -> None:
     with commands.screen.step(f"image {TAG}, in the node"):
         commands.run("python", "-m", "hack.image", "build")
-        commands.run("python", "-m", "hack.cluster", "load-image", cluster.name, _IMAGE)
+        commands.run("python", "-m", "hack.cluster", "load-image", cluster.name, IMAGE)
 
 
-def _prepare_namespaces(catcher: MailCatcher, commands: Commands) -> None:
-    with commands.screen.step("the catalog of people, and the mail server's authority"):
-        for namespace in (NAMESPACE, TEAM_NAMESPACE):
-            _apply_created(commands, "namespace", namespace)
-        _apply_created(
-            commands,
-            *("secret", "generic", values.AUTHORITY_SECRET, "--namespace", NAMESPACE),
-            f"--from-file={values.AUTHORITY_KEY}={catcher.authority}",
-        )
-        commands.run("kubectl", "apply", "-f", EXAMPLES / "catalog.yaml")
-
-
-def _apply_created(commands: Commands, *what: str) -> None:
-    """Create an object, or bring the one that is there up to date."""
-    commands.show("kubectl", "create", *what)
-    document = commands.run(
-        "kubectl", "create", *what, "--dry-run=client", "-o", "yaml", shown=False
-    )
-    commands.run("kubectl", "apply", "-f", "-", text=document, shown=False)
-
-
-def _install(place: Place, catcher: MailCatcher, commands: Commands, *, with_pods: bool) -> None:
-    with commands.screen.step("chart installed"):
-        values.write(place.values, catcher, _IMAGE if with_pods else None)
-        wait = ("--wait", "--timeout=2m") if with_pods else ()
-        commands.run(
-            *("helm", "upgrade", "--install", RELEASE),
-            CHART,
-            f"--namespace={NAMESPACE}",
-            f"--values={(EXAMPLES / 'values.yaml').relative_to(REPOSITORY)}",
-            f"--values={place.values}",
-            *wait,
-        )
-    if not with_pods:
-        with commands.screen.step("operator started, with the ServiceAccount of the chart"):
-            local_operator.restart(place, commands)
-    with commands.screen.step("logged in to the mail server"):
-        commands.run(
-            *("kubectl", "wait", "notificationprocessor/email", "--namespace", NAMESPACE),
-            *("--for=condition=Ready", "--timeout=60s"),
-        )
+def _surroundings(place: Place, cluster: Cluster, screen: Screen) -> Surroundings:
+    """Have on this machine what the cluster's pods are to reach."""
+    with screen.step("mail catcher") as step:
+        catcher = mail_catcher.ensure(place, cluster.host_address)
+        step.text = f"mail server at {catcher.host}:{catcher.port}: STARTTLS, login asked for"
+    with screen.step("OpenID provider") as step:
+        gateway.stop(place)
+        chosen = access.ensure(place)
+        issuer = identity_provider.ensure(place, cluster.host_address, chosen.url)
+        step.text = f"OpenID provider at {issuer}"
+    return Surroundings(catcher=catcher, access=chosen, issuer=issuer)
 
 
 def _send(commands: Commands) -> None:
@@ -219,69 +198,32 @@ def _show_mails(place: Place, screen: Screen, before: int) -> None:
     screen.note(f"{len(received)} mails, one to each recipient, {how}.")
 
 
-def _check_existing(cluster: Cluster, place: Place, commands: Commands) -> None:
-    """Make sure that nothing of the user's is replaced in a cluster of theirs.
-
-    Raises
-    ------
-    DemoError
-        If the namespace is there and not this demo's.
-    """
-    if cluster.source is not Source.EXISTING or place.values.exists():
-        return
-    options = ("--ignore-not-found", "--output=name")
-    if commands.run("kubectl", "get", "namespace", NAMESPACE, *options, shown=False):
-        raise DemoError(
-            f"namespace {NAMESPACE} is in the cluster of KUBECONFIG={cluster.kubeconfig} already, "
-            "and the demo would replace what is in it. Unset KUBECONFIG to get a new cluster."
+def _post(chosen: Access, commands: Commands) -> posting.Stored:
+    """Post by curl, wait until it is delivered, and return it as it was answered."""
+    before = _names_in_inbox(commands)
+    with commands.screen.step("posted: it is a Notification"):
+        posted = posting.post(commands, chosen)
+        new = sorted(_names_in_inbox(commands) - before)
+    with commands.screen.step("every delivery ended"):
+        commands.run(
+            *("kubectl", "wait", "-n", INBOX_NAMESPACE, "--for=condition=Complete", *new),
+            "--timeout=60s",
         )
+    shown = commands.run("kubectl", "get", "-n", INBOX_NAMESPACE, *new)
+    commands.screen.output(shown)
+    return posted
 
 
-def _uninstall_from_existing(place: Place, screen: Screen) -> None:
-    """Take out of a cluster of the user's what the demo put into it; the CRDs stay."""
-    try:
-        cluster = clusters.find(place.name)
-    except ClusterError:
-        return
-    if cluster.source is not Source.EXISTING or not place.values.exists():
-        return
-    commands = _commands(cluster, screen)
-    namespaces = (TEAM_NAMESPACE, NAMESPACE)
-    try:
-        commands.run("helm", "uninstall", RELEASE, "--namespace", NAMESPACE, "--ignore-not-found")
-        commands.run("kubectl", "delete", "namespace", *namespaces, "--ignore-not-found")
-    except DemoError as error:
-        screen.note(f"  What is left in the cluster of KUBECONFIG={cluster.kubeconfig}: {error}")
+def _names_in_inbox(commands: Commands) -> set[str]:
+    listed = ("kubectl", "get", "notifications", "-n", INBOX_NAMESPACE, "-o", "name")
+    lines = commands.run(*listed, shown=False).split()
+    return {f"notification/{line.rpartition('/')[2]}" for line in lines}
 
 
-def _show_ways_on(name: str, cluster: Cluster, screen: Screen, *, with_pods: bool) -> None:
-    programs = tools().kubectl.parent
-    screen.title("Go on")
-    screen.output(
-        f"""\
-export KUBECONFIG={with_home(cluster.kubeconfig)}
-export PATH={with_home(programs)}:$PATH
-
-kubectl get ntf -n {TEAM_NAMESPACE} --watch
-kubectl edit ntf -n {TEAM_NAMESPACE} incident-4711    # a new title is sent as an update
-kubectl explain notification.spec
-{_ways_to_look_closer(name, with_pods=with_pods)}
-{_make("demo-mails", name)}    # in another terminal: mails as they arrive
-{_make("demo", name)}          # everything again
-{_make("demo-down", name)}     # stop it and remove all of it
-"""
-    )
-
-
-def _ways_to_look_closer(name: str, *, with_pods: bool) -> str:
-    if not with_pods:
-        log = Place(name).directory / "log" / "operator.log"
-        return f"less {with_home(log)}\n"
-    return (
-        f"kubectl logs -n {NAMESPACE} deployment/{RELEASE}\n"
-        f"helm test {RELEASE} -n {NAMESPACE}    # sends one notification\n"
-    )
-
-
-def _make(target: str, name: str) -> str:
-    return f"make {target}" if name == "demo" else f"make {target} NAME={name}"
+def _show_inbox(posted: posting.Stored, chosen: Access, screen: Screen) -> None:
+    with screen.step(f"logged in to {chosen.url} as {USER}, through the OpenID provider's forms"):
+        inbox = asyncio.run(posting.read_inbox(chosen, USER))
+    found = next((item for item in inbox if item["id"] == posted["id"]), None)
+    if found is None:
+        raise DemoError(f"{posted['id']} is not in the inbox of {USER}, but {inbox}")
+    screen.output(posting.entry(found))

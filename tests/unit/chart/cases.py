@@ -49,7 +49,7 @@ GATEWAY: dict[str, Any] = {
     "maxUnfinished": 1000000,
     "ttlSecondsAfterFinished": 3000000,
     "service": {"type": "LoadBalancer", "port": 8443, "annotations": {"a": "b"}},
-    "internalService": {"port": 8081},
+    "internalService": {"port": 8081, "clusterIP": "10.96.0.80"},
     "ingress": {
         "enabled": True,
         "className": "nginx",

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from hack.sync import values
 from notifications_operator.settings import Settings
 from tests.support.helm import CHART, SEED_VALUES, Document, Helm, HelmError, documents, find
-from tests.unit.chart.cases import CASES, EVERYTHING, email, transport
+from tests.unit.chart.cases import CASES, EVERYTHING, GATEWAY, email, transport
 
 REPOSITORY = Path(__file__).parents[3]
 ANONYMOUS: Document = {"username": None, "password": None}
@@ -533,3 +533,20 @@ class TestFiles:
         assert "WARNING: no ServiceMonitor was created" in notes("--set", monitor)
         rule = "metrics.prometheusRule.enabled=true"
         assert "WARNING: no PrometheusRule was created" in notes("--set", rule)
+
+        inside = notes("--set", "gateway.enabled=true")
+        assert "There is no processor yet" not in inside
+        assert "port-forward -n ntf service/notifications-gateway 7007:80" in inside
+        assert "curl -X POST http://127.0.0.1:7007/api/notifications" in inside
+        assert "create secret generic my-callers -n ntf" in inside
+        assert "WARNING: nobody can read" in inside
+        assert "gateway" not in notes()
+
+    def test_notes_of_a_gateway_that_lacks_nothing(self, helm: Helm, tmp_path: Path) -> None:
+        file = tmp_path / "values.yaml"
+        file.write_text(yaml.safe_dump({"gateway": GATEWAY}))
+        command = ("install", "notifications", str(CHART), "--dry-run=client", "-n", "ntf")
+        notes = helm.run(*command, "--values", str(file)).partition("NOTES:")[2]
+        assert "curl -X POST https://notifications.example.com/api/notifications" in notes
+        for remedy in ("port-forward", "create secret", "WARNING"):
+            assert remedy not in notes

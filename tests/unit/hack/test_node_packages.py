@@ -67,7 +67,7 @@ def test_without_npm(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         installed(source)
 
 
-@pytest.mark.parametrize("directory", ["tests/support/openid"])
+@pytest.mark.parametrize("directory", ["hack/openid"])
 def test_locks_name_no_host(directory: str) -> None:
     lock = json.loads((_ROOT / directory / "package-lock.json").read_text())
     packages = {name: package for name, package in lock["packages"].items() if name}

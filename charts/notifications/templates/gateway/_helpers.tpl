@@ -36,7 +36,9 @@ app.kubernetes.io/component: gateway
 {{- /* Where the operator reaches the gateway: a port that no Ingress leads to. */ -}}
 {{- define "notifications.gateway.internalURL" -}}
 {{- $name := include "notifications.partName" (dict "root" . "part" "gateway-internal") }}
-{{- printf "http://%s.%s.svc:%v" $name .Release.Namespace .Values.gateway.internalService.port }}
+{{- with .Values.gateway.internalService }}
+{{- printf "http://%s:%v" (default (printf "%s.%s.svc" $name $.Release.Namespace) .clusterIP) .port }}
+{{- end }}
 {{- end }}
 
 {{- /* What users can choose about, as a JSON list. */ -}}

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 
+from hack.openid.login import log_in
 from notifications_operator.gateway.errors import install_error_handlers
 from notifications_operator.gateway.identity.cookies import SESSION_COOKIE
 from notifications_operator.gateway.identity.documents import make_session
@@ -27,7 +28,7 @@ from notifications_operator.gateway.identity.settings import (
 from notifications_operator.gateway.principals import Access
 from tests.integration.gateway.identity.identity_database import sqlite_database
 from tests.support.issuer import SigningKey
-from tests.support.openid import log_in, openid_provider
+from tests.support.openid import openid_provider
 
 PAGE = "https://notifications.example.com"
 CALLBACK = f"{PAGE}/auth/callback"

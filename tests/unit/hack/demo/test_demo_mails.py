@@ -1,4 +1,4 @@
-"""Received mails, made readable; and the values that lead to the mail catcher."""
+"""Received mails, made readable."""
 
 from __future__ import annotations
 
@@ -6,12 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from hack.demo import mails, values
-from hack.demo.mail_catcher import MailCatcher
-
-CATCHER = MailCatcher(host="10.0.0.1", port=2525, authority=Path("ca.crt"))
+from hack.demo import mails
 
 
 def entry(recipient: str, **changes: Any) -> dict[str, Any]:
@@ -66,25 +61,3 @@ def test_mails_of_earlier_runs_are_left_out(tmp_path: Path) -> None:
 
 def test_no_ledger_is_no_mail(tmp_path: Path) -> None:
     assert mails.read(tmp_path / "missing.jsonl") == []
-
-
-def test_values_lead_to_the_mail_catcher(tmp_path: Path) -> None:
-    values.write(tmp_path / "values.yaml", CATCHER, None)
-
-    written = yaml.safe_load((tmp_path / "values.yaml").read_text())
-    transport = written["notifications"]["processors"]["email"]["transportConfig"]
-    assert (transport["hostname"], transport["port"]) == ("10.0.0.1", 2525)
-    assert transport["tls"] == {"caSecretRef": {"name": "mail-catcher-ca", "key": "ca.crt"}}
-    assert written["replicaCount"] == 0
-
-
-def test_another_image_makes_another_pod(tmp_path: Path) -> None:
-    archive = tmp_path / "image.tar"
-    annotations = []
-    for content in ("one", "one", "two"):
-        archive.write_text(content)
-        values.write(tmp_path / "values.yaml", CATCHER, archive)
-        written = yaml.safe_load((tmp_path / "values.yaml").read_text())
-        annotations.append(written["podAnnotations"]["demo/image"])
-
-    assert annotations[0] == annotations[1] != annotations[2]

@@ -68,6 +68,17 @@ def test_long_command_is_folded_so_that_a_shell_takes_it(
     assert commands.run("bash", "-c", shown) == output
 
 
+def test_option_stays_with_its_value(commands: Commands, stream: io.StringIO) -> None:
+    words = [word for number in range(6) for word in ("-H", f"A header: {number}", "--flag=1")]
+
+    output = commands.run("echo", *words)
+
+    shown = stream.getvalue().removeprefix("  $ ")
+    assert shown.count("\n") > 1
+    assert not [line for line in shown.splitlines() if line.endswith("-H \\")]
+    assert commands.run("bash", "-c", shown) == output
+
+
 def test_failing_command_is_named_with_what_it_said(commands: Commands) -> None:
     with pytest.raises(DemoError, match=r"^ls /nowhere: exit status 2\n.*No such file"):
         commands.run("ls", "/nowhere")
