@@ -191,7 +191,8 @@ def page_query(reader: Reader, filters: Filters, page: Page, *, dialect: str) ->
         **filter_values(filters),
         "asked_limit": limit,
         "asked_offset": page.offset,
-        "asked_most": limit + page.offset,
+        # What is not on the page must be counted nevertheless.
+        "asked_most": max(limit + page.offset, 1),
     }
 
 
@@ -204,29 +205,34 @@ def _newest(filters: Filters, muted: bool, dialect: str) -> Select[Any]:
         *(keys.where(*part) for part in _own_parts(filters, dialect)),
         keys.select_from(with_status()).where(*everyones),
     ]
-    found: FromClause
+    total: ColumnElement[int]
     if filters.search is None:
         total = _count(filters, muted, dialect)
-        found = _union(_first(branch, ()) for branch in branches).subquery()
+        found = _union(_first(branch) for branch in branches).subquery()
     else:
-        # It looks at all there are in any case: once is enough for the page and the count.
-        found = _union(branches).cte("found")
-        total = select(func.count()).select_from(found).scalar_subquery()
-    newest = _ordering(found.c, ())
+        # A search looks at all there are: once, for the page and for the count.
+        searched = [
+            _first(branch.add_columns(func.count().over().label("every"))).cte(f"searched_{number}")
+            for number, branch in enumerate(branches)
+        ]
+        every = [
+            select(func.coalesce(func.max(part.c.every), 0)).scalar_subquery() for part in searched
+        ]
+        total = reduce(operator.add, every)
+        found = union_all(*(select(part) for part in searched)).subquery()
+    newest = _ordering(found.c)
     chosen = select(found.c.id).order_by(*newest).limit(_LIMIT).offset(_OFFSET).subquery()
     count = select(total.label("total")).subquery()
-    rows = count.outerjoin(chosen, true()).outerjoin(
-        notification, notification.c.id == chosen.c.id
-    )
-    # Of the two states one is never there.
+    rows = count.outerjoin(chosen, true()).outerjoin(notification, notification.c.id == chosen.c.id)
     columns = select(
         count.c.total,
         *_COLUMNS,
+        # Of the two states of one notification only one is ever set.
         func.coalesce(notification.c.read, BROADCAST_READ).label("read"),
         func.coalesce(notification.c.saved, broadcast_status.c.saved).label("saved"),
     )
     return columns.select_from(rows.outerjoin(broadcast_status, _status_of_user())).order_by(
-        *_ordering(notification.c, ())
+        *_ordering(notification.c)
     )
 
 
@@ -250,7 +256,7 @@ def _ordered(
     return columns.order_by(*_ordering(rows.c, order))
 
 
-def _first(branch: Select[Any], order: tuple[Order, ...]) -> Select[Any]:
+def _first(branch: Select[Any], order: tuple[Order, ...] = ()) -> Select[Any]:
     """Select what could be on the page, in order, so that an index can stop early."""
     return branch.order_by(*_ordering(branch.selected_columns, order)).limit(_MOST)
 
@@ -262,7 +268,7 @@ def _union(branches: Iterable[Select[Any]]) -> CompoundSelect[Any]:
 
 def _ordering(
     columns: ColumnCollection[str, Any] | ReadOnlyColumnCollection[str, Any],
-    order: tuple[Order, ...],
+    order: tuple[Order, ...] = (),
 ) -> list[ColumnElement[Any]]:
     found: list[ColumnElement[Any]] = []
     for item in (*order, *_NEWEST_FIRST):
@@ -345,7 +351,7 @@ def _visible() -> Select[Any]:
         _select_own().where(own(), chosen),
         _select_broadcasts().where(broadcast(muted=False), chosen),
     ).subquery()
-    return select(both).order_by(*_ordering(both.c, ()))
+    return select(both).order_by(*_ordering(both.c))
 
 
 def plain_query(ids: Sequence[UUID]) -> Query:
