@@ -62,6 +62,11 @@ NAMES = {
     "inbox-10.status.p99",
     "inbox-10.topics.p50",
     "inbox-10.topics.p99",
+    *(
+        f"inbox-10.http.{route}.{part}"
+        for route in ("page", "search", "status", "topics")
+        for part in ("p50", "p99")
+    ),
     "signals-10.connect",
     "signals-10.memory",
     "signals-10.broadcast",
