@@ -11,14 +11,16 @@ import asyncio
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, Final
 from uuid import uuid4
 
+import aiohttp
 import asyncpg
 from sqlalchemy import event
+from starlette.requests import HTTPConnection
 
 from bench.environment import Environment
 from bench.figures import Figure, table
@@ -28,6 +30,11 @@ from notifications_operator.gateway.inbox.filters import Filters, Page
 from notifications_operator.gateway.inbox.inbox import Inbox
 from notifications_operator.gateway.inbox.settings import DatabaseSettings
 from notifications_operator.gateway.inbox.types import Payload, Row
+from notifications_operator.gateway.principals import Access, Principal, UserPrincipal
+from notifications_operator.gateway.rest.application import BASE_PATH, rest_application
+from notifications_operator.gateway.rest.bodies import BodyLimits, read_json
+from notifications_operator.gateway.rest.reading import read_router
+from notifications_operator.gateway.server import Listener
 from tests.support.postgres import Postgres
 
 ROWS: Final = 1_000_000
@@ -42,6 +49,13 @@ _BATCH: Final = 256
 """Rows of one delivery by the operator."""
 _DELIVERED: Final = 10_240
 _PEER: Final = "SELECT 1"
+_PATHS: Final = {
+    "page": "/notifications?limit=5",
+    "search": "/notifications?limit=5&search=step%203%20says",
+    "status": "/status",
+    "topics": "/topics",
+}
+"""What is asked for by HTTP too, client and server in this process."""
 
 _FILL: Final = f"""
 INSERT INTO notification (
@@ -101,24 +115,26 @@ async def _measure(database: Database, url: str, rows: int, *, explain: bool) ->
     figures = []
     try:
         bare = await _percentiles(lambda: connection.fetchval("SELECT 1"))
-        for name, question in _questions(found).items():
-            middle, late = await _percentiles(question)
-            for part, value, peer in (("p50", middle, bare[0]), ("p99", late, bare[1])):
-                figures.append(
-                    Figure(
-                        figure=f"inbox-{rows}.{name}.{part}",
-                        value=value,
-                        unit="ms",
-                        peer=_PEER,
-                        peer_value=peer,
-                    )
-                )
+        asked = _questions(found)
+        for name, question in asked.items():
+            figures += _figures(f"inbox-{rows}.{name}", await _percentiles(question), bare)
             if explain:
                 await _explain(database, connection, name, question)
+        async with _served(found) as get:
+            for name, path in _PATHS.items():
+                times = await _percentiles(partial(get, path))
+                figures += _figures(f"inbox-{rows}.http.{name}", times, bare)
     finally:
         await connection.close()
     speed = await _deliver(found)
     return [*figures, Figure(figure=f"inbox-{rows}.deliver", value=speed, unit="rows/s")]
+
+
+def _figures(name: str, own: tuple[float, float], bare: tuple[float, float]) -> list[Figure]:
+    return [
+        Figure(figure=f"{name}.{part}", value=value, unit="ms", peer=_PEER, peer_value=other)
+        for part, value, other in zip(("p50", "p99"), own, bare, strict=True)
+    ]
 
 
 def _questions(found: Inbox) -> dict[str, Question]:
@@ -138,6 +154,33 @@ def _questions(found: Inbox) -> dict[str, Question]:
         "topics": lambda: found.topics(_USER, every),
         "settings": lambda: found.settings(_USER),
     }
+
+
+class _Ada:
+    """Takes whoever asks for the user of the large inbox."""
+
+    async def authenticate(self, connection: HTTPConnection) -> Principal | None:
+        return UserPrincipal(entity_ref=_USER)
+
+
+@asynccontextmanager
+async def _served(found: Inbox) -> AsyncIterator[Callable[[str], Awaitable[object]]]:
+    """Serve the reading routes from this process; yields what asks for a path."""
+    read = partial(read_json, limits=BodyLimits(max_bytes=0, seconds=1))
+    router = read_router(found, Access(_Ada()), read_json=read)
+    application = rest_application(notifications=[router], cors_origins=[])
+    listener = Listener(application, host="127.0.0.1", port=0, grace=1, ping_interval=60)
+    base = f"http://127.0.0.1:{await listener.start()}{BASE_PATH}"
+    async with aiohttp.ClientSession(raise_for_status=True) as session:
+
+        async def get(path: str) -> bytes:
+            async with session.get(base + path) as answer:
+                return await answer.read()
+
+        try:
+            yield get
+        finally:
+            await listener.stop()
 
 
 async def _percentiles(question: Question) -> tuple[float, float]:

@@ -9,9 +9,12 @@ from typing import Final
 from bench.broadcast import broadcast
 from bench.catalog import catalog
 from bench.environment import Environment
+from bench.fanout import fanout
 from bench.figures import Figure
 from bench.inbox import ROWS, inbox
 from bench.killed import killed
+from bench.live import live
+from bench.posts import posts
 from bench.restart import restart
 from bench.signals import SOCKETS, signals
 from bench.single import burst, latency
@@ -38,6 +41,9 @@ BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "takeover": Benchmark(measure=takeover, sizes=(15,), what="seconds of the Lease"),
     "inbox": Benchmark(measure=inbox, sizes=(ROWS,), what="rows"),
     "signals": Benchmark(measure=signals, sizes=(SOCKETS,), what="sockets"),
+    "posts": Benchmark(measure=posts, sizes=(1000,), what="POSTs"),
+    "fanout": Benchmark(measure=fanout, sizes=(10_000,), what="users"),
+    "live": Benchmark(measure=live, sizes=(100,), what="samples"),
     # Last, as what it leaves would be found by every later start.
     "restart": Benchmark(measure=restart, sizes=(10_000,), what="finished Notifications"),
 }

@@ -22,6 +22,7 @@ from starlette.requests import HTTPConnection
 
 from bench.signals_wire import ACCEPTED, PONG, server_frame, user
 from notifications_operator.gateway.principals import Access, Principal, UserPrincipal
+from notifications_operator.gateway.server import BACKLOG, listen
 from notifications_operator.gateway.signals.hub import Hub
 from notifications_operator.gateway.signals.origins import Origins
 from notifications_operator.gateway.signals.outbox import Signal
@@ -32,7 +33,6 @@ from notifications_operator.gateway.signals.transport import uvicorn_options
 CHANNEL: Final = "notifications"
 
 _MAX_SOCKETS: Final = 1_000_000
-_BACKLOG: Final = 2048
 
 Commands = dict[str, Callable[[], Awaitable[None]]]
 
@@ -50,7 +50,7 @@ async def _serve_gateway(listener: socket.socket) -> Commands:
     application = FastAPI()
     application.include_router(signals_router(hub, Access(_AnyToken()), Origins()))
     config = uvicorn.Config(
-        application, log_config=None, lifespan="off", backlog=_BACKLOG, **uvicorn_options()
+        application, log_config=None, lifespan="off", backlog=BACKLOG, **uvicorn_options()
     )
     server = uvicorn.Server(config)
     _keep(server.serve(sockets=[listener]))
@@ -88,7 +88,7 @@ class _Bare(asyncio.Protocol):
 async def _serve_bare(listener: socket.socket) -> Commands:
     transports: list[asyncio.Transport] = []
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Bare(transports), sock=listener, backlog=_BACKLOG)
+    server = await loop.create_server(lambda: _Bare(transports), sock=listener, backlog=BACKLOG)
     _keep(server.serve_forever())
 
     async def send() -> None:
@@ -126,7 +126,7 @@ def _keep(work: Awaitable[None]) -> None:
 async def _run(kind: str) -> None:
     logging.basicConfig(level=logging.WARNING)
     serve = {"gateway": _serve_gateway, "bare": _serve_bare}[kind]
-    with socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG) as listener:
+    with listen("127.0.0.1", 0) as listener:
         commands = await serve(listener)
         print(listener.getsockname()[1], flush=True)
         loop = asyncio.get_running_loop()

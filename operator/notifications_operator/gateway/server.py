@@ -16,6 +16,27 @@ KEEP_ALIVE_SECONDS = 75
 """Seconds that an idle connection is kept: longer than proxies keep theirs (nginx: 60 s), so that
 none of them sends into a connection that is just being closed."""
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, at a free port if the port is 0.
+
+    Connections send at once what is written (``TCP_NODELAY``, which accepted ones have from it).
+    asyncio sets that only where the protocol was named when the socket was made; without it an
+    answer's body waits for the client to acknowledge its head, 40 ms on Linux.
+
+    Raises
+    ------
+    OSError
+        If the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
+
 
 class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
@@ -70,8 +91,7 @@ class Listener:
         OSError
             If the address cannot be had.
         """
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listening = socket.create_server((self._host, self._port), family=family, backlog=2048)
+        listening = listen(self._host, self._port)
         port: int = listening.getsockname()[1]
         self._task = asyncio.create_task(
             self._server.serve(sockets=[listening]), name=f"listener on port {port}"

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, select, tuple_, union
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    union,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .matrix import Choices, Key, fold, relevant_keys, unique_names
@@ -41,17 +52,22 @@ class Preferences:
     next: str | None
 
 
+# Made once: every list and every count asks for them.
+_OWN_CHOICES = select(
+    user_setting.c.channel, user_setting.c.origin, user_setting.c.topic, user_setting.c.enabled
+).where(user_setting.c.recipient == bindparam("asked_user", type_=Text()))
+_OWN_CHOICES_OF_CHANNEL = _OWN_CHOICES.where(
+    user_setting.c.channel == bindparam("asked_channel", type_=Text())
+)
+
+
 async def own_choices(
     connection: AsyncConnection, user: str, *, channel: str | None = None
 ) -> dict[Key, bool]:
     """Return what a user chose, of all channels or of one."""
-    setting = user_setting.c
-    statement = select(setting.channel, setting.origin, setting.topic, setting.enabled).where(
-        setting.recipient == user
-    )
-    if channel is not None:
-        statement = statement.where(setting.channel == fold(channel))
-    result = await connection.execute(statement)
+    statement = _OWN_CHOICES if channel is None else _OWN_CHOICES_OF_CHANNEL
+    asked = {"asked_user": user} | ({} if channel is None else {"asked_channel": fold(channel)})
+    result = await connection.execute(statement, asked)
     return {(row.channel, row.origin, row.topic): row.enabled for row in result}
 
 

@@ -98,12 +98,9 @@ class Inbox:
             connection: AsyncConnection,
         ) -> tuple[int, builtins.list[InboxNotification]]:
             who = await self._reader(connection, user, since)
-            count = views.count_query(who, filters, dialect=dialect)
-            total: int = (await connection.execute(*count)).scalar_one()
-            if page.limit == 0:
-                return total, []
             chosen = views.page_query(who, filters, page, dialect=dialect)
-            return total, [views.from_row(row) for row in await connection.execute(*chosen)]
+            rows = (await connection.execute(*chosen)).all()
+            return rows[0].total, [views.from_row(row) for row in rows if row.id is not None]
 
         return await self._database.read(work)
 

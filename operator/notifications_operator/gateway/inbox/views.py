@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache, reduce
@@ -25,6 +25,7 @@ from sqlalchemy import (
     case,
     func,
     select,
+    true,
     tuple_,
     union,
     union_all,
@@ -128,12 +129,13 @@ def broadcast(*, muted: bool) -> ColumnElement[bool]:
 
 def with_status() -> FromClause:
     """Return the notifications joined with what the user did with the broadcasts."""
-    return notification.outerjoin(
-        broadcast_status,
-        and_(
-            broadcast_status.c.notification_id == notification.c.id,
-            broadcast_status.c.recipient == USER,
-        ),
+    return notification.outerjoin(broadcast_status, _status_of_user())
+
+
+def _status_of_user() -> ColumnElement[bool]:
+    return and_(
+        broadcast_status.c.notification_id == notification.c.id,
+        broadcast_status.c.recipient == USER,
     )
 
 
@@ -174,51 +176,99 @@ def _select_broadcasts() -> Select[Any]:
 
 
 def page_query(reader: Reader, filters: Filters, page: Page, *, dialect: str) -> Query:
-    """Return what selects one page of an inbox."""
+    """Return what selects one page of an inbox, and in each row how many there are in all.
+
+    There is one row at least: that of an empty page has no id.
+    """
     limit = _EVERY if page.limit is None else page.limit
-    statement = _page(
-        shape(filters), page.order, page.limit is not None, bool(reader.muted), dialect
-    )
+    asked = shape(filters), bool(reader.muted), dialect
+    if page.limit is not None and not page.order:
+        statement = _newest(*asked)
+    else:
+        statement = _ordered(*asked, page.order, page.limit is not None)
     return statement, {
         **reader.values(),
         **filter_values(filters),
         "asked_limit": limit,
         "asked_offset": page.offset,
-        "asked_most": limit + page.offset,
+        # What is not on the page must be counted nevertheless.
+        "asked_most": max(limit + page.offset, 1),
     }
 
 
 @lru_cache(_SHAPES)
-def _page(
-    filters: Filters, order: tuple[Order, ...], limited: bool, muted: bool, dialect: str
-) -> Select[Any]:
-    parts = _own_parts(filters, dialect)
+def _newest(filters: Filters, muted: bool, dialect: str) -> Select[Any]:
+    """Select the newest: the index alone tells which they are, and few rows are read."""
+    keys = select(notification.c.id, notification.c.created, notification.c.delivered)
     everyones = broadcast_conditions(filters, dialect, muted=muted)
-    if limited and not order and filters.search is not None:
-        branches = [_select_own().where(notification.c.id.in_(_newest(part))) for part in parts]
+    branches = [
+        *(keys.where(*part) for part in _own_parts(filters, dialect)),
+        keys.select_from(with_status()).where(*everyones),
+    ]
+    total: ColumnElement[int]
+    if filters.search is None:
+        total = _count(filters, muted, dialect)
+        found = _union(_first(branch) for branch in branches).subquery()
     else:
-        branches = [_select_own().where(*part) for part in parts]
-    branches.append(_select_broadcasts().where(*everyones))
-    if limited:
-        # Each brings what could be on the page, in order, so that an index can stop early.
-        branches = [
-            branch.order_by(*_ordering(branch.selected_columns, order)).limit(_MOST)
-            for branch in branches
+        # A search looks at all there are: once, for the page and for the count.
+        searched = [
+            _first(branch.add_columns(func.count().over().label("every"))).cte(f"searched_{number}")
+            for number, branch in enumerate(branches)
         ]
-    both = union_all(*(select(branch.subquery()) for branch in branches)).subquery()
-    return select(both).order_by(*_ordering(both.c, order)).limit(_LIMIT).offset(_OFFSET)
+        every = [
+            select(func.coalesce(func.max(part.c.every), 0)).scalar_subquery() for part in searched
+        ]
+        total = reduce(operator.add, every)
+        found = union_all(*(select(part) for part in searched)).subquery()
+    newest = _ordering(found.c)
+    chosen = select(found.c.id).order_by(*newest).limit(_LIMIT).offset(_OFFSET).subquery()
+    count = select(total.label("total")).subquery()
+    rows = count.outerjoin(chosen, true()).outerjoin(notification, notification.c.id == chosen.c.id)
+    columns = select(
+        count.c.total,
+        *_COLUMNS,
+        # Of the two states of one notification only one is ever set.
+        func.coalesce(notification.c.read, BROADCAST_READ).label("read"),
+        func.coalesce(notification.c.saved, broadcast_status.c.saved).label("saved"),
+    )
+    return columns.select_from(rows.outerjoin(broadcast_status, _status_of_user())).order_by(
+        *_ordering(notification.c)
+    )
 
 
-def _newest(part: list[ColumnElement[bool]]) -> Select[tuple[UUID]]:
-    """Select the ids of a user's newest notifications, from the index alone."""
-    columns = notification.c
-    found = select(columns.id).where(*part).order_by(*_ordering(columns, ())).limit(_MOST)
-    return select(found.subquery().c.id)
+@lru_cache(_SHAPES)
+def _ordered(
+    filters: Filters, muted: bool, dialect: str, order: tuple[Order, ...], limited: bool
+) -> Select[Any]:
+    """Select in any order, or all there are."""
+    everyones = broadcast_conditions(filters, dialect, muted=muted)
+    branches = [
+        *(_select_own().where(*part) for part in _own_parts(filters, dialect)),
+        _select_broadcasts().where(*everyones),
+    ]
+    if limited:
+        branches = [_first(branch, order) for branch in branches]
+    both = _union(branches).subquery()
+    page = select(both).order_by(*_ordering(both.c, order)).limit(_LIMIT).offset(_OFFSET)
+    count = select(_count(filters, muted, dialect).label("total")).subquery()
+    rows = page.subquery()
+    columns = select(count.c.total, *rows.c).select_from(count.outerjoin(rows, true()))
+    return columns.order_by(*_ordering(rows.c, order))
+
+
+def _first(branch: Select[Any], order: tuple[Order, ...] = ()) -> Select[Any]:
+    """Select what could be on the page, in order, so that an index can stop early."""
+    return branch.order_by(*_ordering(branch.selected_columns, order)).limit(_MOST)
+
+
+def _union(branches: Iterable[Select[Any]]) -> CompoundSelect[Any]:
+    # Each within a select of its own: SQLite takes no order or limit in a part of a union.
+    return union_all(*(select(branch.subquery()) for branch in branches))
 
 
 def _ordering(
     columns: ColumnCollection[str, Any] | ReadOnlyColumnCollection[str, Any],
-    order: tuple[Order, ...],
+    order: tuple[Order, ...] = (),
 ) -> list[ColumnElement[Any]]:
     found: list[ColumnElement[Any]] = []
     for item in (*order, *_NEWEST_FIRST):
@@ -244,14 +294,8 @@ _NEWEST_FIRST = (Order(field="created", descending=True), Order(field="delivered
 _NEVER_NULL = frozenset({"id", "origin", "title", "severity", "created", "delivered"})
 
 
-def count_query(reader: Reader, filters: Filters, *, dialect: str) -> Query:
-    """Return what counts the notifications that the filters leave."""
-    statement = _count(shape(filters), bool(reader.muted), dialect)
-    return statement, reader.values() | filter_values(filters)
-
-
-@lru_cache(_SHAPES)
-def _count(filters: Filters, muted: bool, dialect: str) -> Select[tuple[int]]:
+def _count(filters: Filters, muted: bool, dialect: str) -> ColumnElement[int]:
+    """Return the number of notifications that the filters leave."""
     counts = [
         select(func.count()).select_from(notification).where(*part)
         for part in _own_parts(filters, dialect)
@@ -262,7 +306,7 @@ def _count(filters: Filters, muted: bool, dialect: str) -> Select[tuple[int]]:
         .where(*broadcast_conditions(filters, dialect, muted=muted))
     )
     every = [count.scalar_subquery() for count in (*counts, everyones)]
-    return select(reduce(operator.add, every))
+    return reduce(operator.add, every)
 
 
 def status_query(reader: Reader) -> Query:
@@ -314,7 +358,7 @@ def _visible() -> Select[Any]:
         _select_own().where(own(), chosen),
         _select_broadcasts().where(broadcast(muted=False), chosen),
     ).subquery()
-    return select(both).order_by(*_ordering(both.c, ()))
+    return select(both).order_by(*_ordering(both.c))
 
 
 def plain_query(ids: Sequence[UUID]) -> Query:

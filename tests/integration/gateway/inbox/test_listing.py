@@ -70,6 +70,19 @@ async def test_limits_and_offsets(inbox: Inbox) -> None:
     assert len(await everything(inbox)) == 3
 
 
+async def test_a_search_counts_what_is_not_on_the_page(inbox: Inbox) -> None:
+    long = "x" * 1000 + " needle"
+    for number, description in enumerate(["needle", long, "a straw"]):
+        await deliver(inbox, row(title=f"n{number}", description=description))
+    await deliver(inbox, row(EVERYBODY, title="a broadcast", description="needle"))
+    needles = Filters(search="needle")
+    for page in (Page(limit=0), Page(limit=5, offset=9)):
+        assert await inbox.list(ADA, needles, page) == (3, [])
+    total, found = await inbox.list(ADA, needles, Page(limit=2))
+    assert (total, len(found)) == (3, 2)
+    assert await inbox.list(ADA, Filters(search="thread"), Page(limit=5)) == (0, [])
+
+
 ASCENDING = {
     "created": "bca",
     "topic": "cab",

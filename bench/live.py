@@ -1,0 +1,145 @@
+"""One POST at a time: until its rows are answered, and until the user's open socket has the signal.
+
+Between the two ends are the gateway, the API server, the operator, the gateway again, PostgreSQL
+and its NOTIFY. The peer is the bare loop: a Notification that is created and patched twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+from typing import Final
+
+from bench.bare_loop import bare_loop
+from bench.environment import Environment
+from bench.figures import Figure
+from bench.gateway import Gateway, gateway
+from bench.signals_wire import ClientSocket
+from bench.single import USERS, WARM_UP, deliver
+from bench.waiting import BenchmarkError, deliveries
+
+_USER: Final = "user-000000"
+_SECONDS: Final = 60.0
+_WARM: Final = 3
+_PEER: Final = "bare loop, one at a time"
+
+
+async def live(environment: Environment, samples: int) -> list[Figure]:
+    """Measure POSTs to one user whose page is open."""
+    environment.log(f"signals of {samples} POSTs")
+    await environment.use_catalog(USERS)
+    namespace = await environment.new_namespace()
+    async with bare_loop(environment.operator_kubeconfig, namespace, in_flight=1):
+        peer = await _bare(environment, namespace, samples)
+    async with gateway(environment) as place, place.operator(), _listening(place) as signals:
+        for number in range(_WARM):
+            await _post(place, signals, number)
+        own = [await _post(place, signals, _WARM + number) for number in range(samples)]
+    figures = []
+    for part, seconds in (
+        ("signal", [signal for _, signal in own]),
+        ("answer", [answer for answer, _ in own]),
+    ):
+        pairs = zip(("p50", "p99"), _percentiles(seconds), _percentiles(peer), strict=True)
+        figures += [
+            Figure(
+                figure=f"live.{part}.{which}",
+                value=value,
+                unit="ms",
+                peer=_PEER,
+                peer_value=other,
+            )
+            for which, value, other in pairs
+        ]
+    return figures
+
+
+@dataclass
+class _Signals:
+    """When the socket got which notification."""
+
+    moments: dict[str, float] = field(default_factory=dict)
+    problem: str = ""
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def receive(self, text: bytes) -> None:
+        """Note a signal."""
+        self.moments[json.loads(text)["message"]["notification_id"]] = time.perf_counter()
+        self._changed.set()
+
+    def close(self, why: bytes) -> None:
+        """Note the end."""
+        self.problem = why.decode(errors="replace")
+        self.opened.set()
+        self._changed.set()
+
+    async def of(self, notification: str) -> float:
+        """Wait for the signal of a notification, and return its moment."""
+        try:
+            async with asyncio.timeout(_SECONDS):
+                while notification not in self.moments:
+                    self._changed.clear()
+                    if self.problem:
+                        raise BenchmarkError(f"the socket was closed: {self.problem}")
+                    await self._changed.wait()
+        except TimeoutError:
+            raise BenchmarkError(f"no signal came within {_SECONDS} s") from None
+        return self.moments[notification]
+
+
+@asynccontextmanager
+async def _listening(place: Gateway) -> AsyncIterator[_Signals]:
+    """Open the user's socket."""
+    signals = _Signals()
+
+    def make() -> ClientSocket:
+        return ClientSocket(
+            place.token(_USER),
+            opened=signals.opened.set,
+            received=signals.receive,
+            closed=signals.close,
+        )
+
+    loop = asyncio.get_running_loop()
+    _, socket = await loop.create_connection(make, "127.0.0.1", place.installation.port)
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await signals.opened.wait()
+        if signals.problem:
+            raise BenchmarkError(f"the socket was refused: {signals.problem}")
+        yield signals
+    finally:
+        socket.close()
+
+
+async def _post(place: Gateway, signals: _Signals, number: int) -> tuple[float, float]:
+    """Return the seconds from the request until its answer, and until the signal."""
+    body = {
+        "recipients": {"type": "entity", "entityRef": f"user:default/{_USER}"},
+        "payload": {"title": f"Number {number}", "topic": "bench"},
+    }
+    start = time.perf_counter()
+    [row] = await place.post(body, wait=True)
+    answered = time.perf_counter()
+    return answered - start, await signals.of(row["id"]) - start
+
+
+async def _bare(environment: Environment, namespace: str, samples: int) -> Sequence[float]:
+    async with deliveries(environment.kubernetes, namespace) as delivered:
+        await deliver(environment, namespace, delivered, WARM_UP, 0)
+        return [
+            await deliver(environment, namespace, delivered, f"n-{number}", number)
+            for number in range(samples)
+        ]
+
+
+def _percentiles(seconds: Sequence[float]) -> tuple[float, float]:
+    """Return the median and the 99th percentile in milliseconds."""
+    late = quantiles(seconds, n=100, method="inclusive")[-1]
+    return median(seconds) * 1000, late * 1000
