@@ -17,6 +17,7 @@ import aiohttp
 from bench.environment import NAMESPACE, Environment, Operator, values
 from bench.usage import Usage, usage
 from bench.waiting import BenchmarkError
+from hack import web
 from tests.support.gateway_installation import GatewayInstallation
 from tests.support.issuer import Issuer, issuing
 from tests.support.kubernetes import condition_is
@@ -152,6 +153,7 @@ async def gateway(environment: Environment) -> AsyncIterator[Gateway]:
 
 @asynccontextmanager
 async def _running(environment: Environment, database: str) -> AsyncIterator[Gateway]:
+    built = await asyncio.to_thread(web.build)
     async with issuing() as issuer:
         oidc = {"issuer": issuer.url, "audiences": ["notifications"], "allow_http": True}
         with tempfile.TemporaryDirectory(dir=environment.directory) as name:
@@ -162,6 +164,7 @@ async def _running(environment: Environment, database: str) -> AsyncIterator[Gat
                 settings={
                     "NOTIFICATIONS_GATEWAY_OIDC": json.dumps(oidc),
                     "NOTIFICATIONS_GATEWAY_DATABASE__URL": database,
+                    "NOTIFICATIONS_GATEWAY_PAGE__DIRECTORY": str(built),
                 },
             )
             try:

@@ -1,7 +1,9 @@
-"""One POST at a time: until its rows are answered, and until the user's open socket has the signal.
+"""One POST at a time: until its rows are answered, until the user's open socket has the signal, and
+until the user's open page shows it.
 
 Between the two ends are the gateway, the API server, the operator, the gateway again, PostgreSQL
-and its NOTIFY. The peer is the bare loop: a Notification that is created and patched twice.
+and its NOTIFY; for the page also a browser, which asks for the list. The peer is the bare loop: a
+Notification that is created and patched twice.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from bench.bare_loop import bare_loop
 from bench.environment import Environment
 from bench.figures import Figure
 from bench.gateway import Gateway, gateway
+from bench.page import Page, page
 from bench.signals_wire import ClientSocket
 from bench.single import USERS, WARM_UP, deliver
 from bench.waiting import BenchmarkError, deliveries
@@ -26,6 +29,12 @@ from bench.waiting import BenchmarkError, deliveries
 _USER: Final = "user-000000"
 _SECONDS: Final = 60.0
 _WARM: Final = 3
+_PAGE_SHARE: Final = 5
+"""So many POSTs of which one is waited for on the page."""
+
+_REST: Final = 2.5
+"""Seconds between POSTs to the page: it looks at most every two (`web/src/model/live.ts`)."""
+
 _PEER: Final = "bare loop, one at a time"
 
 
@@ -36,13 +45,20 @@ async def live(environment: Environment, samples: int) -> list[Figure]:
     namespace = await environment.new_namespace()
     async with bare_loop(environment.operator_kubeconfig, namespace, in_flight=1):
         peer = await _bare(environment, namespace, samples)
-    async with gateway(environment) as place, place.operator(), _listening(place) as signals:
-        for number in range(_WARM):
-            await _post(place, signals, number)
-        own = [await _post(place, signals, _WARM + number) for number in range(samples)]
+    async with gateway(environment) as place, place.operator():
+        async with _listening(place) as signals:
+            for number in range(_WARM):
+                await _post(place, signals, number)
+            own = [await _post(place, signals, _WARM + number) for number in range(samples)]
+        async with page(place, _USER) as opened:
+            shown = [
+                await _show(place, opened, number)
+                for number in range(max(samples // _PAGE_SHARE, 2))
+            ]
     figures = []
     for part, seconds in (
         ("signal", [signal for _, signal in own]),
+        ("page", shown),
         ("answer", [answer for answer, _ in own]),
     ):
         pairs = zip(("p50", "p99"), _percentiles(seconds), _percentiles(peer), strict=True)
@@ -120,14 +136,26 @@ async def _listening(place: Gateway) -> AsyncIterator[_Signals]:
 
 async def _post(place: Gateway, signals: _Signals, number: int) -> tuple[float, float]:
     """Return the seconds from the request until its answer, and until the signal."""
-    body = {
-        "recipients": {"type": "entity", "entityRef": f"user:default/{_USER}"},
-        "payload": {"title": f"Number {number}", "topic": "bench"},
-    }
     start = time.perf_counter()
-    [row] = await place.post(body, wait=True)
+    [row] = await place.post(_body(f"Number {number}"), wait=True)
     answered = time.perf_counter()
     return answered - start, await signals.of(row["id"]) - start
+
+
+async def _show(place: Gateway, opened: Page, number: int) -> float:
+    """Return the seconds from the request until the browser shows it."""
+    await asyncio.sleep(_REST)
+    title = f"On the page {number}"
+    start = time.time()
+    await place.post(_body(title), wait=True)
+    return await opened.shows(title) - start
+
+
+def _body(title: str) -> dict[str, object]:
+    return {
+        "recipients": {"type": "entity", "entityRef": f"user:default/{_USER}"},
+        "payload": {"title": title, "topic": "bench"},
+    }
 
 
 async def _bare(environment: Environment, namespace: str, samples: int) -> Sequence[float]:

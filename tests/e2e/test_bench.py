@@ -83,6 +83,8 @@ NAMES = {
     "fanout-10.gateway-cpu",
     "live.signal.p50",
     "live.signal.p99",
+    "live.page.p50",
+    "live.page.p99",
     "live.answer.p50",
     "live.answer.p99",
     "restart-10.patches",
