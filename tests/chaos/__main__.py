@@ -15,6 +15,7 @@ from tests.support.installation import Installation
 
 from . import api_faults, kill, partition, smtp_faults
 from .figures import Figures
+from .gateway import campaign as gateway
 from .stage import installed
 
 Campaign = Callable[[Installation, int, argparse.Namespace], Coroutine[Any, Any, Figures]]
@@ -25,6 +26,7 @@ CAMPAIGNS: dict[str, Campaign] = {
     "partition": lambda place, seed, options: partition.run(
         place, seed=seed, rounds=options.rounds
     ),
+    "gateway": lambda place, seed, options: gateway.run(place, seed=seed, rounds=options.rounds),
     "smtp": lambda place, seed, options: smtp_faults.run(place, seed=seed, rounds=options.rounds),
 }
 

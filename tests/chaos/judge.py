@@ -78,7 +78,9 @@ def _states_agree_with_mails(evidence: Evidence) -> Iterator[str]:
 def _problems(
     row: Row, accepted: list[Mail], evidence: Evidence, doubtful: set[Key]
 ) -> Iterator[str]:
-    skipped = evidence.expected.get(row.key) is Expectation.SKIP
+    expected = evidence.expected.get(row.key)
+    skipped = expected is Expectation.SKIP
+    superseded = expected is Expectation.NEWEST and row.reason == "Superseded"
     match row.state:
         case "Sent":
             if not any(mail.answered for mail in accepted):
@@ -95,7 +97,7 @@ def _problems(
             if row.key not in doubtful and not interrupted:
                 yield "it never was in doubt"
         case "Skipped":
-            if not skipped:
+            if not skipped and not superseded:
                 yield "nothing was to be skipped"
             if accepted:
                 yield "it was sent"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import subprocess
 import time
@@ -15,7 +16,7 @@ import httpx
 import pytest
 import yaml
 
-from hack.cluster import Cluster
+from hack.cluster import Cluster, Source, up
 from tests.support.gateway import (
     BROADCAST,
     ENTITIES_TOKEN,
@@ -60,6 +61,14 @@ def role(namespace: str, *verbs: str) -> list[Object]:
 def apply(cluster: Cluster, *documents: Object) -> None:
     """Apply as an administrator."""
     kubectl(cluster.kubeconfig, "apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
+
+
+@pytest.fixture(scope="module")
+def cluster(worker_id: str) -> Iterator[Cluster]:
+    """A control plane of this module's own, where no chart's policy judges what is sent."""
+    cluster = up(f"gateway-post-{worker_id}-{os.getpid()}", source=Source.LOCAL)
+    yield cluster
+    cluster.down()
 
 
 @pytest.fixture(scope="module")

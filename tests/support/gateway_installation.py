@@ -40,8 +40,9 @@ def installed_gateway(
     deployment = _get(installation, "deployment", name)
     [container] = deployment["spec"]["template"]["spec"]["containers"]
     given = {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
-    # The volume is not there.
-    del given["HOME"], given["NOTIFICATIONS_GATEWAY_DATABASE__URL"]
+    # The volumes are not there.
+    given.pop("HOME")
+    given.pop("NOTIFICATIONS_GATEWAY_DATABASE__URL", None)
     callers = directory / "callers.yaml"
     secret = _get(installation, "secret", f"{name}-tokens")
     callers.write_bytes(base64.b64decode(secret["data"]["callers.yaml"]))
