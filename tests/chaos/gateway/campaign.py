@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from tests.support.installation import Installation
+from tests.support.kubernetes import Object
 
 from ..judge import count_doubles
 from ..judge import judge as judge_mails
@@ -49,14 +51,18 @@ async def run(installation: Installation, *, seed: int, rounds: int) -> GatewayF
     return figures
 
 
-def _conclude(one: Scene, found: GatewayEvidence, bodies: list[dict[str, object]]) -> None:
+def _conclude(one: Scene, found: GatewayEvidence, bodies: list[Object]) -> None:
     evidence = one.evidence(bodies, found)
     figures = one.figures
     figures.broken = [
         *one.stuck,
-        *judge(found),
-        *(f"the gateway ended: {text}" for replica in one.replicas for text in replica.crashes),
-        *(f"left over: {text}" for replica in one.replicas for text in replica.leaks),
+        *judge(
+            replace(
+                found,
+                leaks=[leak for replica in one.replicas for leak in replica.leaks],
+                crashes=[crash for replica in one.replicas for crash in replica.crashes],
+            )
+        ),
         *judge_mails(evidence),
     ]
     mails = [mail for mail in evidence.mails if mail.key.processor != INBOX]

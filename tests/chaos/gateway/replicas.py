@@ -18,7 +18,7 @@ POOL = 6
 """Most connections to PostgreSQL for requests; one more listens for signals."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Replica:
     """One of the gateways, with a proxy of its own before the API server.
 

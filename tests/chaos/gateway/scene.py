@@ -46,6 +46,9 @@ PROGRESS = 4
 PROGRESS_SECONDS = 60.0
 """Within so many seconds."""
 
+READY_SHARE = 0.7
+"""How often the next strike waits for gateways that are starting."""
+
 
 @dataclass(kw_only=True)
 class Scene:
@@ -111,7 +114,10 @@ class Scene:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def progress(self) -> None:
-        """Wait until some more posts are answered."""
+        """Wait until some more posts are answered, and mostly until all gateways are ready.
+
+        Now and then the next strike hits one that is still starting.
+        """
         enough = sum(caller.accepted for caller in self.callers) + PROGRESS
         end = time.monotonic() + PROGRESS_SECONDS
         while sum(caller.accepted for caller in self.callers) < enough:
@@ -120,6 +126,9 @@ class Scene:
                 self.stuck.append(f"no {PROGRESS} posts were answered in {PROGRESS_SECONDS} s")
                 return
             await asyncio.sleep(0.05)
+        if self.random.random() < READY_SHARE:
+            for replica in self.replicas:
+                await asyncio.to_thread(replica.gateway.wait_ready)
 
     async def settle(self, *, seconds: float) -> None:
         """Wait until everything that is stored is complete; the judge says what is not."""
@@ -187,8 +196,8 @@ class Scene:
         )
 
     def _expected(self, post: Post, name: str) -> dict[Key, Expectation]:
-        everybody = post.users == {BROADCAST}
-        users = {*USERS, SILENT} if everybody else post.users
+        # A broadcast is mailed to whoever has an address.
+        users = frozenset(USERS) if post.users == {BROADCAST} else post.users
         web = Expectation.MAIL if post.scope is None else Expectation.NEWEST
         mails = {
             Key(processor, name, user): Expectation.SKIP if user == SILENT else Expectation.MAIL
@@ -252,7 +261,9 @@ async def scene(
             gateway.port, gateway.internal_port = port, internal_port
             stack.callback(gateway.close)
             replicas.append(Replica(gateway=gateway, proxy=proxy, database_port=_port_of(postgres)))
-            await asyncio.to_thread(gateway.start)
+            gateway.launch()
+        for replica in replicas:
+            await asyncio.to_thread(replica.gateway.wait_ready)
         ledger = InboxLedger(postgres, postgres.url())
         await ledger.begin()
         operator = _operator(installation, directory, internal.port)

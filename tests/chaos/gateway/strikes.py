@@ -94,7 +94,7 @@ def _kill_at_creation(*, stored: bool) -> Strike:
         if not struck:
             struck.append(scene.replicas[0])
             struck[0].strike()
-        await _replace(scene, *dict.fromkeys(struck, None))
+        await _replace(scene, *dict.fromkeys(struck))
 
     return strike
 
