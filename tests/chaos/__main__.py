@@ -35,7 +35,7 @@ def main() -> int:
     """Run the campaigns that are asked for; the exit status says whether all laws were kept."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
-        description="Kill the operator, cut it off, lie to it, and judge it by the mails.",
+        description="Kill operator and gateway, cut them off, lie to them, and judge by the mails.",
     )
     parser.add_argument(
         "--campaign",

@@ -99,7 +99,8 @@ def _problems(
         case "Skipped":
             if not skipped and not superseded:
                 yield "nothing was to be skipped"
-            if accepted:
+            # It may have been stored by an attempt without an answer, and replaced before the next.
+            if accepted and not superseded:
                 yield "it was sent"
         case _:
             yield "it did not end"

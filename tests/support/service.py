@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
@@ -10,6 +12,9 @@ from types import TracebackType
 from typing import Self
 
 _CHUNK = 64 * 1024
+
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""Linger for no time: close(2) resets the connection (socket(7))."""
 
 
 class Service:
@@ -55,7 +60,7 @@ class Service:
     def cut(self) -> int:
         """Reset all connections, on both sides; returns how many sides there were."""
         for writer in self._writers:
-            writer.transport.abort()
+            _reset(writer)
         return len(self._writers)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -78,13 +83,15 @@ class Service:
             async with asyncio.TaskGroup() as both:
                 both.create_task(_pump(reader, behind))
                 both.create_task(self._pump_back(answers, writer, port))
+            for side in (writer, behind):
+                side.close()
         except* OSError:
             pass
         finally:
             for side in (writer, behind):
                 if side is not None:
                     self._writers.discard(side)
-                    side.transport.abort()
+                    _reset(side)
 
     async def _pump_back(
         self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int
@@ -98,6 +105,14 @@ class Service:
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Reset a connection, unless it is closed already."""
+    if not writer.transport.is_closing():
+        connection = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        writer.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

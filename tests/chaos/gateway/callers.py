@@ -25,7 +25,7 @@ ANSWER_SECONDS: Final = 12.0
 PATIENCE_SECONDS: Final = 90.0
 """For so long a caller repeats what has an ``Idempotency-Key``."""
 
-PAUSE_SECONDS: Final = (0.1, 0.5)
+PAUSE_SECONDS: Final = (0.3, 0.9)
 """Pause of a caller between two posts."""
 
 KEYED_SHARE: Final = 0.6

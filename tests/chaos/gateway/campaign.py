@@ -18,7 +18,7 @@ from .judge import judge
 from .scene import INBOX, Scene, scene
 from .strikes import STRIKES
 
-SETTLE_SECONDS = 120.0
+SETTLE_SECONDS = 180.0
 """Within so many seconds after the last strike everything must be complete."""
 
 HEARD_SECONDS = 20.0
@@ -28,7 +28,7 @@ HEARD_SECONDS = 20.0
 async def run(installation: Installation, *, seed: int, rounds: int) -> GatewayFigures:
     """Strike so many times and judge what became of the posts."""
     figures = GatewayFigures(campaign="gateway", seed=seed)
-    server = MailServer(processor=f"mail-{seed}", to_everybody=True)
+    server = MailServer(processor=f"mail-{seed}", to_everybody=True, concurrency=16)
     async with scene(installation, server, figures) as one:
         async with one.pages():
             async with one.load():

@@ -24,7 +24,7 @@ from tests.chaos.gateway.evidence import (
 from tests.chaos.gateway.judge import judge
 from tests.chaos.judge import judge as judge_mails
 
-from .test_judge import ADA, evidence, row
+from .test_judge import ADA, evidence, mail, row
 
 A, B, C = UUID(int=1), UUID(int=2), UUID(int=3)
 SUBJECT = "external:ci"
@@ -159,6 +159,8 @@ def test_only_the_inbox_may_skip_what_a_newer_one_replaced() -> None:
     skipped = row(ADA, "Skipped", reason="Superseded")
     made = evidence([skipped], [], expected={ADA: Expectation.NEWEST})
     assert judge_mails(made) == []
+    stored_before = replace(made, mails=[mail(ADA)])
+    assert judge_mails(stored_before) == [], "its answer was lost, and a newer one came"
     other = evidence([row(ADA, "Skipped", reason="NoAddress")], [], expected=made.expected)
     assert "nothing was to be skipped" in "\n".join(judge_mails(other))
 
