@@ -83,8 +83,8 @@ class Service:
             async with asyncio.TaskGroup() as both:
                 both.create_task(_pump(reader, behind))
                 both.create_task(self._pump_back(answers, writer, port))
-            for side in (writer, behind):
-                side.close()
+            writer.close()
+            behind.close()
         except* OSError:
             pass
         finally:
