@@ -40,11 +40,6 @@ class Replica:
     _baseline: Holdings | None = None
     _baseline_tasks: float = 0.0
 
-    @property
-    def is_running(self) -> bool:
-        """Whether it was started and not struck since."""
-        return self.gateway.process is not None
-
     def strike(self) -> None:
         """Kill it now; `end` waits for that."""
         if self.gateway.process is not None:
