@@ -1,4 +1,4 @@
-"""Campaigns against the real operator: it is killed, cut off and lied to, and judged by its mails.
+"""Campaigns against operator and gateway: killed, cut off, lied to, and judged by their peers.
 
 ``python -m tests.chaos --help`` runs them; ``docs/reliability.md`` says what they prove.
 """

@@ -15,6 +15,7 @@ from tests.support.installation import Installation
 
 from . import api_faults, kill, partition, smtp_faults
 from .figures import Figures
+from .gateway import campaign as gateway
 from .stage import installed
 
 Campaign = Callable[[Installation, int, argparse.Namespace], Coroutine[Any, Any, Figures]]
@@ -25,6 +26,7 @@ CAMPAIGNS: dict[str, Campaign] = {
     "partition": lambda place, seed, options: partition.run(
         place, seed=seed, rounds=options.rounds
     ),
+    "gateway": lambda place, seed, options: gateway.run(place, seed=seed, rounds=options.rounds),
     "smtp": lambda place, seed, options: smtp_faults.run(place, seed=seed, rounds=options.rounds),
 }
 
@@ -33,7 +35,7 @@ def main() -> int:
     """Run the campaigns that are asked for; the exit status says whether all laws were kept."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos",
-        description="Kill the operator, cut it off, lie to it, and judge it by the mails.",
+        description="Kill operator and gateway, cut them off, lie to them, and judge by the mails.",
     )
     parser.add_argument(
         "--campaign",

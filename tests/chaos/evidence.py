@@ -22,6 +22,8 @@ class Expectation(StrEnum):
 
     MAIL = "mail"
     SKIP = "skip"
+    NEWEST = "newest"
+    """Mail, unless a newer one of the same scope came first."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ class Figures:
     held
         Deliveries that ended as ``Unknown``; they are asked for again, and sent.
     instants
-        At which instants the operator was killed, or which faults there were, and how often.
+        At which instants the operator was killed, or which faults or strikes there were, and how
+        often.
     """
 
     campaign: str

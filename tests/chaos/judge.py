@@ -86,7 +86,9 @@ def _heard(mail: Mail) -> str:
 def _problems(
     row: Row, accepted: list[Mail], evidence: Evidence, doubtful: set[Key]
 ) -> Iterator[str]:
-    skipped = evidence.expected.get(row.key) is Expectation.SKIP
+    expected = evidence.expected.get(row.key)
+    skipped = expected is Expectation.SKIP
+    superseded = expected is Expectation.NEWEST and row.reason == "Superseded"
     match row.state:
         case "Sent":
             if not any(mail.answered for mail in accepted):
@@ -103,9 +105,10 @@ def _problems(
             if row.key not in doubtful and not interrupted:
                 yield "it never was in doubt"
         case "Skipped":
-            if not skipped:
+            if not skipped and not superseded:
                 yield "nothing was to be skipped"
-            if accepted:
+            # It may have been stored by an attempt without an answer, and replaced before the next.
+            if accepted and not superseded:
                 yield "it was sent"
         case _:
             yield "it did not end"

@@ -105,10 +105,7 @@ class Operator:
 
     async def metric(self, name: str) -> float:
         """Return the sum of a metric's samples."""
-        url = f"http://127.0.0.1:{self.installation.port}/metrics"
-        text = await asyncio.to_thread(_fetch, url)
-        found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
-        return sum(map(float, found))
+        return await read_metric(self.installation.port, name)
 
     async def measure_baseline(self) -> None:
         """Note what the operator holds before there is work."""
@@ -154,6 +151,13 @@ class Operator:
             value = await self.metric(gauge)
             checks[f"{gauge} {value:.0f}"] = value > 0
         return [text for text, broken in checks.items() if broken]
+
+
+async def read_metric(port: int, name: str) -> float:
+    """Return the sum of the samples of a metric that a process shows at a port."""
+    text = await asyncio.to_thread(_fetch, f"http://127.0.0.1:{port}/metrics")
+    found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+    return sum(map(float, found))
 
 
 def _fetch(url: str) -> str:

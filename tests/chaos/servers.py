@@ -29,6 +29,8 @@ class MailServer:
         Whether it has ``onAmbiguous: Hold``.
     concurrency
         How many connections it may have.
+    to_everybody
+        Whether a broadcast is mailed to every user.
     refused
         How often each recipient was refused for good.
     interrupted
@@ -38,6 +40,7 @@ class MailServer:
     processor: str
     hold: bool = False
     concurrency: int = 4
+    to_everybody: bool = False
     secret: str | None = None
     peer: SMTPPeer = field(default_factory=SMTPPeer)
     refused: Counter[str] = field(default_factory=Counter)
@@ -61,6 +64,8 @@ class MailServer:
             "onAmbiguous": "Hold" if self.hold else "Resend",
             "retry": {"minDelay": "500ms", "maxDelay": "2s", "maxAttempts": 1000},
         }
+        if self.to_everybody:
+            spec["email"]["broadcastConfig"] = {"receiver": "users"}
         if self.secret is not None:
             transport["tls"] = {"caSecretRef": {"name": self.secret, "key": "ca.crt"}}
             spec["secretRef"] = {"name": self.secret}

@@ -6,9 +6,9 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -54,20 +54,19 @@ def installed(name: str, directory: Path) -> Iterator[Installation]:
     cluster = up(name, source=Source.LOCAL)
     try:
         installation = Installation(cluster=cluster, directory=directory, namespace=NAMESPACE)
-        installation.install(
-            {
-                "catalog": {
-                    "entities": entities(),
-                    "settle": 0.2,
-                    "removalSettle": 0.5,
-                },
-                "watch": {"resyncInterval": 10},
-                "delivery": {"openWait": 1, "verifyInterval": 2, "shutdownGrace": 20},
-            }
-        )
+        installation.install(values())
         yield installation
     finally:
         cluster.down()
+
+
+def values() -> Object:
+    """Return the chart's values."""
+    return {
+        "catalog": {"entities": entities(), "settle": 0.2, "removalSettle": 0.5},
+        "watch": {"resyncInterval": 10},
+        "delivery": {"openWait": 1, "verifyInterval": 2, "shutdownGrace": 20},
+    }
 
 
 @dataclass(kw_only=True)
@@ -130,7 +129,7 @@ class Stage:
 
     async def redeliver_held(self) -> int:
         """Ask for everything again that is held, as a person does; return how much it was."""
-        for body in await self._bodies():
+        for body in await self.bodies():
             held = [row.key for row in rows_of(body) if row.state == "Unknown"]
             if held:
                 moment = datetime.now(UTC)
@@ -149,7 +148,7 @@ class Stage:
         end = time.monotonic() + seconds
         while True:
             self.check_alive()
-            bodies = await self._persist(self._bodies)
+            bodies = await self._persist(self.bodies)
             found = {body["metadata"]["name"] for body in bodies or () if _settled(body)}
             if found == self.jobs.keys():
                 return True
@@ -157,7 +156,7 @@ class Stage:
                 return False
             await asyncio.sleep(0.3)
 
-    async def _bodies(self) -> list[Object]:
+    async def bodies(self) -> list[Object]:
         """Return all Notifications, each with its ``slices``."""
         bodies = await self.kubernetes.list("Notification", self.namespace)
         slices = await self.kubernetes.list("NotificationDeliverySlice", self.namespace)
@@ -197,7 +196,7 @@ class Stage:
         await self.proxy.idle()
         for server in self.servers.values():
             await server.peer.wait_for_open_connections(0)
-        doubts = self._new_doubts(await self._persist(self._bodies) or [], datetime.now(UTC))
+        doubts = self._new_doubts(await self._persist(self.bodies) or [], datetime.now(UTC))
         if graceful:
             self.crashes.extend(f"SIGTERM left a claim: {doubt.key}" for doubt in doubts)
         self.doubts.extend(doubts)
@@ -237,7 +236,7 @@ class Stage:
         return await self._judge()
 
     async def _judge(self) -> Figures:
-        evidence = self._evidence(await self._bodies())
+        evidence = self.evidence(await self.bodies())
         figures = self.figures
         figures.broken = judge(evidence)
         figures.notifications = len(self.jobs)
@@ -248,12 +247,25 @@ class Stage:
         figures.failed = sum(row.state == "Failed" for row in evidence.rows)
         return figures
 
-    def _evidence(self, bodies: list[Object]) -> Evidence:
+    def evidence(self, bodies: list[Object], *, names: Mapping[str, str] | None = None) -> Evidence:
+        """Return what the operator is judged by.
+
+        Parameters
+        ----------
+        bodies
+            The Notifications in the end, each with its ``slices``.
+        names
+            Names of the Notifications by what their mails call them, if that is not the name.
+        """
         expected: dict[Key, Expectation] = {}
         for job in self.jobs.values():
             expected |= job.expected
         strangers: list[str] = []
-        mails = [mail for server in self.servers.values() for mail in server.mails(strangers)]
+        mails = [
+            replace(mail, key=_renamed(mail.key, names or {}))
+            for server in self.servers.values()
+            for mail in server.mails(strangers)
+        ]
         strangers += [str(mail.key) for mail in mails if mail.key not in expected]
         servers = self.servers.values()
         return Evidence(
@@ -297,6 +309,7 @@ async def stage(
     *,
     impatient: bool = False,
     spare_connections: int = SPARE_CONNECTIONS,
+    namespace: str | None = None,
 ) -> AsyncIterator[Stage]:
     """Set up mail servers, their processors and ready operators; leave nothing behind.
 
@@ -312,16 +325,19 @@ async def stage(
         Cut the operator's times short; see `impatient`.
     spare_connections
         Connections to the API server that an operator at rest may have more than at its start.
+    namespace
+        Where Notifications are, if that is not for this campaign to make.
     """
     async with AsyncExitStack() as stack:
         kubeconfig = installations[0].cluster.kubeconfig
         kubernetes = await stack.enter_async_context(Kubernetes(kubeconfig))
         for server in servers:
             await stack.enter_async_context(server.peer)
-        namespace = f"chaos-{uuid.uuid4().hex[:8]}"
-        await kubernetes.create(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-        )
+        if namespace is None:
+            namespace = f"chaos-{uuid.uuid4().hex[:8]}"
+            await kubernetes.create(
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+            )
         for server in servers:
             if (secret := server.secret_manifest(NAMESPACE)) is not None:
                 await kubernetes.create(secret)
@@ -368,6 +384,10 @@ async def stage(
                 await kubernetes.delete("NotificationProcessor", server.processor, NAMESPACE)
                 if server.secret is not None:
                     await kubernetes.delete("Secret", server.secret, NAMESPACE)
+
+
+def _renamed(key: Key, names: Mapping[str, str]) -> Key:
+    return key._replace(notification=names.get(key.notification, key.notification))
 
 
 def _settled(body: Object) -> bool:

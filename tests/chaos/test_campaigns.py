@@ -10,6 +10,7 @@ import pytest
 from tests.support.installation import Installation
 
 from . import api_faults, kill, partition, smtp_faults
+from .gateway import campaign as gateway
 from .stage import installed
 
 pytestmark = pytest.mark.cluster
@@ -50,3 +51,12 @@ async def test_two_operators(installation: Installation) -> None:
     figures = await partition.run(installation, seed=SEED, rounds=6)
     assert figures.broken == []
     assert figures.takeovers > 0, "nobody took over"
+
+
+async def test_gateway_postgresql_and_operator_killed_under_posts(
+    installation: Installation,
+) -> None:
+    figures = await gateway.run(installation, seed=SEED, rounds=5)
+    assert figures.broken == []
+    assert figures.kills >= 5
+    assert figures.accepted > 0 and figures.inbox_rows > 0

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from websockets.asyncio.client import connect
 from websockets.typing import Subprotocol
 
 from hack.cluster import Cluster, Source, up
-from tests.support.gateway_installation import GatewayInstallation
+from tests.support.gateway_installation import installed_gateway, operator_settings
+from tests.support.gateway_process import GatewayProcess
 from tests.support.installation import Installation
 from tests.support.issuer import Issuer, issuing
 from tests.support.kubernetes import Kubernetes, Object, complete
@@ -28,7 +28,6 @@ pytestmark = pytest.mark.cluster
 
 NAMESPACE = "notifications-system"
 INBOX = "notifications-inbox"
-PATH = "/api/notifications/notifications"
 TOKEN = "a-token-of-thirty-two-characters-or-more"
 SUBJECT = "external:my-service"
 NAMES = ("ada", "grace")
@@ -100,14 +99,11 @@ async def peer() -> AsyncIterator[SMTPPeer]:
 @pytest.fixture
 async def gateway(
     installation: Installation, issuer: Issuer, tmp_path: Path
-) -> AsyncIterator[GatewayInstallation]:
+) -> AsyncIterator[GatewayProcess]:
     """The gateway as a process."""
     oidc = {"issuer": issuer.url, "audiences": ["notifications"], "allow_http": True}
-    gateway = GatewayInstallation(
-        installation=installation,
-        directory=tmp_path,
-        settings={"NOTIFICATIONS_GATEWAY_OIDC": json.dumps(oidc)},
-    )
+    settings = {"NOTIFICATIONS_GATEWAY_OIDC": json.dumps(oidc)}
+    gateway = installed_gateway(installation, tmp_path, settings)
     try:
         await asyncio.to_thread(gateway.start)
         yield gateway
@@ -117,12 +113,14 @@ async def gateway(
 
 @pytest.fixture
 async def system(
-    installation: Installation, gateway: GatewayInstallation, peer: SMTPPeer
-) -> AsyncIterator[GatewayInstallation]:
+    installation: Installation, gateway: GatewayProcess, peer: SMTPPeer
+) -> AsyncIterator[GatewayProcess]:
     """Gateway, operator and an e-mail processor."""
     async with Kubernetes(installation.cluster.kubeconfig) as kubernetes:
         await kubernetes.create(email(peer))
-        installation.settings = gateway.operator_settings()
+        installation.settings = operator_settings(
+            installation, gateway.directory, gateway.internal_port
+        )
         await asyncio.to_thread(installation.start)
         await asyncio.to_thread(installation.wait_ready)
         yield gateway
@@ -152,7 +150,7 @@ def email(peer: SMTPPeer) -> Object:
 class Person:
     """Somebody with a token of the issuer."""
 
-    def __init__(self, gateway: GatewayInstallation, issuer: Issuer, name: str) -> None:
+    def __init__(self, gateway: GatewayProcess, issuer: Issuer, name: str) -> None:
         now = int(time.time())
         self.token = issuer.key.sign(
             issuer.claims(backstage_entity_ref=f"user:default/{name}", iat=now, exp=now + 3600)
@@ -171,12 +169,6 @@ class Person:
         return [item["payload"]["title"] for item in found["notifications"]]
 
 
-async def post(gateway: GatewayInstallation, body: Object, key: str | None = None) -> Any:
-    headers = {"Authorization": f"Bearer {TOKEN}"} | ({"Idempotency-Key": key} if key else {})
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-        return await client.post(f"{gateway.url}{PATH}", json=body, headers=headers)
-
-
 async def until(condition: Callable[[], Any], *logs: Callable[[], str]) -> None:
     end = time.monotonic() + 60
     while not condition():
@@ -186,7 +178,7 @@ async def until(condition: Callable[[], Any], *logs: Callable[[], str]) -> None:
 
 
 async def test_posted_by_curl_it_is_in_mailbox_and_inbox(
-    system: GatewayInstallation, issuer: Issuer, peer: SMTPPeer, installation: Installation
+    system: GatewayProcess, issuer: Issuer, peer: SMTPPeer, installation: Installation
 ) -> None:
     """The command of issue 5 as it stands, but for host and token."""
     ada = Person(system, issuer, "ada")
@@ -219,7 +211,7 @@ async def test_posted_by_curl_it_is_in_mailbox_and_inbox(
         await kubernetes.delete("Notification", name, INBOX)
 
 
-def curl(gateway: GatewayInstallation) -> Any:
+def curl(gateway: GatewayProcess) -> Any:
     """Send what the issue sends."""
     result = subprocess.run(
         [
@@ -240,14 +232,14 @@ def curl(gateway: GatewayInstallation) -> Any:
     return json.loads(result.stdout)
 
 
-async def more(accepted: set[str], gateway: GatewayInstallation) -> None:
+async def more(accepted: set[str], gateway: GatewayProcess) -> None:
     """Wait until some more were accepted."""
     enough = len(accepted) + 5
     await until(lambda: len(accepted) > enough, gateway.tail)
 
 
 async def test_nothing_that_was_accepted_is_lost_or_doubled(
-    system: GatewayInstallation, issuer: Issuer, peer: SMTPPeer, installation: Installation
+    system: GatewayProcess, issuer: Issuer, peer: SMTPPeer, installation: Installation
 ) -> None:
     """Gateway and operator are killed in turn under a load of posts with keys."""
     accepted: set[str] = set()
@@ -262,7 +254,7 @@ async def test_nothing_that_was_accepted_is_lost_or_doubled(
                 "payload": {"title": title},
             }
             try:
-                answer = await post(system, body, key=f"{uuid.uuid5(uuid.NAMESPACE_OID, title)}")
+                answer = await system.post(body, token=TOKEN, key=title.replace(" ", "-"))
             except httpx.TransportError:
                 await asyncio.sleep(0.05)
                 continue

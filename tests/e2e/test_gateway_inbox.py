@@ -6,7 +6,6 @@ The judge is the gateway's database, read beside it.
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -15,14 +14,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.test_gateway_post import GatewayProcess
 from tests.support.gateway import SUBJECT, TOKEN, static, write_callers
-from tests.support.installation import Installation, free_port, kubectl
+from tests.support.gateway_installation import operator_settings
+from tests.support.gateway_process import GatewayProcess
+from tests.support.installation import Installation
 from tests.support.kubernetes import Kubernetes, condition_is
 
 pytestmark = pytest.mark.cluster
 
-AUDIENCE = "notifications-gateway"
 ADA = "user:default/ada"
 
 
@@ -34,13 +33,9 @@ def post(title: str, **payload: Any) -> dict[str, Any]:
 class Stack(GatewayProcess):
     """The gateway, and what is in its inbox."""
 
-    @property
-    def file(self) -> Path:
-        return self.log.with_name("inbox.db")
-
     def rows(self) -> list[tuple[str, str]]:
         """Return recipient and title of all that is in the inbox, in order."""
-        with sqlite3.connect(f"file:{self.file}?mode=ro", uri=True) as connection:
+        with sqlite3.connect(f"file:{self.database}?mode=ro", uri=True) as connection:
             return list(
                 connection.execute("SELECT recipient, title FROM notification ORDER BY 1, 2")
             )
@@ -57,34 +52,18 @@ async def stack(
 ) -> AsyncIterator[Stack]:
     """Run a gateway, and the operator with its address instead of the installation's own."""
     await asyncio.to_thread(installation.stop)
-    callers, token = tmp_path / "callers.yaml", tmp_path / "token"
+    callers = tmp_path / "callers.yaml"
     write_callers(callers, [static(TOKEN, SUBJECT, broadcast=True)])
-    account = installation.account
-    minted = ("create", "token", account, "--namespace", installation.namespace)
-    token.write_text(
-        kubectl(installation.cluster.kubeconfig, *minted, "--audience", AUDIENCE).stdout
-    )
-    port, internal_port = free_port(), free_port()
     prefix = "NOTIFICATIONS_GATEWAY_"
     gateway = Stack(
+        directory=tmp_path,
         environment={
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path),
             "KUBECONFIG": str(installation.cluster.kubeconfig),
-            f"{prefix}NAMESPACE": namespace,
             f"{prefix}CALLERS__FILE": str(callers),
-            f"{prefix}SERVER__HOST": "127.0.0.1",
-            f"{prefix}SERVER__PORT": str(port),
-            f"{prefix}SERVER__INTERNAL_PORT": str(internal_port),
-            f"{prefix}SERVER__SHUTDOWN_DELAY": "0",
             f"{prefix}SENDING__STORE_TIMEOUT": "5",
-            f"{prefix}DATABASE__URL": f"sqlite:///{tmp_path}/inbox.db",
             f"{prefix}INTERNAL__OPERATOR_NAMESPACE": installation.namespace,
-            f"{prefix}INTERNAL__OPERATOR_SERVICE_ACCOUNT": account,
+            f"{prefix}INTERNAL__OPERATOR_SERVICE_ACCOUNT": installation.account,
         },
-        log=tmp_path / "gateway.log",
-        port=port,
-        internal_port=internal_port,
         namespace=namespace,
     )
     directory = tmp_path / "operator"
@@ -94,8 +73,7 @@ async def stack(
         directory=directory,
         namespace=installation.namespace,
         settings={
-            "NOTIFICATIONS_GATEWAY__URL": f"http://127.0.0.1:{internal_port}",
-            "NOTIFICATIONS_GATEWAY__TOKEN_FILE": str(token),
+            **operator_settings(installation, tmp_path, gateway.internal_port),
             "NOTIFICATIONS_ORIGINS__TRUSTED_NAMESPACES": f'["{namespace}"]',
         },
     )
@@ -117,8 +95,7 @@ async def stack(
     finally:
         await kubernetes.delete("NotificationProcessor", "inbox", installation.namespace)
         operator.close()
-        if gateway.process is not None and gateway.process.poll() is None:
-            gateway.kill()
+        gateway.close()
         installation.start()
         await asyncio.to_thread(installation.wait_ready)
 

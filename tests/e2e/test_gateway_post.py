@@ -7,20 +7,16 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import yaml
 
-from hack.cluster import Cluster
+from hack.cluster import Cluster, Source, up
 from tests.support.gateway import (
     BROADCAST,
     ENTITIES_TOKEN,
@@ -29,80 +25,14 @@ from tests.support.gateway import (
     static,
     write_callers,
 )
-from tests.support.installation import free_port, kubectl
+from tests.support.gateway_process import GatewayProcess
+from tests.support.installation import kubectl
 from tests.support.kubernetes import Kubernetes, Object
 
 pytestmark = pytest.mark.cluster
 
-ROOT = Path(__file__).parents[2]
-CRDS = ROOT / "crds"
-PATH = "/api/notifications/notifications"
+CRDS = Path(__file__).parents[2] / "crds"
 GROUP = "notifications.orchestrator.io"
-
-
-@dataclass(kw_only=True)
-class GatewayProcess:
-    """``notifications-operator gateway`` with the rights of its ServiceAccount."""
-
-    environment: dict[str, str]
-    log: Path
-    port: int
-    internal_port: int
-    namespace: str
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start it and wait until it is ready."""
-        program = Path(sys.executable).with_name("notifications-operator")
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [str(program), "gateway"],
-                cwd=ROOT,
-                env=self.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        end = time.monotonic() + 60
-        while not self._ready():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.05)
-
-    def _ready(self) -> bool:
-        try:
-            url = f"http://127.0.0.1:{self.internal_port}/readyz"
-            return httpx.get(url, trust_env=False).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    def kill(self) -> None:
-        """Kill -9."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def terminate(self) -> int:
-        """Stop it as the kubelet does and return its exit status."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(40)
-
-    async def post(
-        self,
-        body: Any = BROADCAST,
-        *,
-        token: str = TOKEN,
-        key: str | None = None,
-        path: str = PATH,
-    ) -> httpx.Response:
-        """Send as a caller."""
-        headers = {"Authorization": f"Bearer {token}"}
-        if key is not None:
-            headers["Idempotency-Key"] = key
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
-            url = f"http://127.0.0.1:{self.port}{path}"
-            return await client.post(url, json=body, headers=headers)
 
 
 def role(namespace: str, *verbs: str) -> list[Object]:
@@ -131,6 +61,14 @@ def role(namespace: str, *verbs: str) -> list[Object]:
 def apply(cluster: Cluster, *documents: Object) -> None:
     """Apply as an administrator."""
     kubectl(cluster.kubeconfig, "apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
+
+
+@pytest.fixture(scope="module")
+def cluster(worker_id: str) -> Iterator[Cluster]:
+    """A control plane of this module's own, where no chart's policy judges what is sent."""
+    cluster = up(f"gateway-post-{worker_id}-{os.getpid()}", source=Source.LOCAL)
+    yield cluster
+    cluster.down()
 
 
 @pytest.fixture(scope="module")
@@ -177,33 +115,20 @@ def gateway(
         static(ENTITIES_TOKEN, "external:limited"),
     ]
     write_callers(callers, entries)
-    port, internal_port = free_port(), free_port()
     prefix = "NOTIFICATIONS_GATEWAY_"
     gateway = GatewayProcess(
+        directory=tmp_path,
         environment={
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path),
             "KUBECONFIG": str(account),
-            f"{prefix}NAMESPACE": namespace,
             f"{prefix}CALLERS__FILE": str(callers),
-            f"{prefix}SERVER__HOST": "127.0.0.1",
-            f"{prefix}SERVER__PORT": str(port),
-            f"{prefix}SERVER__INTERNAL_PORT": str(internal_port),
-            f"{prefix}SERVER__SHUTDOWN_DELAY": "0",
             f"{prefix}SENDING__STORE_TIMEOUT": "3",
             f"{prefix}SENDING__ROWS_TIMEOUT": "0",
-            f"{prefix}DATABASE__URL": f"sqlite:///{tmp_path}/inbox.db",
         },
-        log=tmp_path / "gateway.log",
-        port=port,
-        internal_port=internal_port,
         namespace=namespace,
     )
     gateway.start()
     yield gateway
-    assert gateway.process is not None
-    if gateway.process.poll() is None:
-        gateway.kill()
+    gateway.close()
 
 
 def _wait_allowed(cluster: Cluster, namespace: str) -> None:
@@ -356,7 +281,7 @@ async def test_kill_9_right_after_the_answer(
 
 
 async def test_sigterm_ends_it(gateway: GatewayProcess) -> None:
-    assert gateway.terminate() == 0
+    assert gateway.stop() == 0
     assert "stopping" in gateway.log.read_text()
 
 
@@ -478,7 +403,7 @@ async def test_a_quota(gateway: GatewayProcess, cluster: Cluster) -> None:
 
 
 async def test_too_many_unfinished(gateway: GatewayProcess, kubernetes: Kubernetes) -> None:
-    gateway.terminate()
+    gateway.stop()
     gateway.environment["NOTIFICATIONS_GATEWAY_SENDING__MAX_UNFINISHED"] = "5"
     gateway.start()
     codes = [(await gateway.post()).status_code for _ in range(8)]

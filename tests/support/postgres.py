@@ -157,6 +157,21 @@ class Postgres:
         """Kill the server with all its processes, as a crash of the machine would."""
         self._end(signal.SIGQUIT)
 
+    def crash(self) -> None:
+        """Kill -9 the server alone; its processes notice, and are waited for.
+
+        The data cannot be had by another server before.
+        """
+        assert self.process is not None
+        children = _children(self.process.pid)
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+        end = time.monotonic() + 30
+        while any(_is_running(child) for child in children):
+            assert time.monotonic() < end, "PostgreSQL's processes outlive it"
+            time.sleep(0.01)
+
     def shutdown(self) -> None:
         """Stop the server, closing all connections in order."""
         self._end(signal.SIGINT)
@@ -168,7 +183,9 @@ class Postgres:
 
     def url(self, database: str = _SUPERUSER) -> str:
         """Return the URL of a database, as libpq and the gateway's settings read it."""
-        return f"postgresql://{_SUPERUSER}@/{database}?host={quote(str(self.directory), safe='')}"
+        port = f"&port={self.parameters['port']}" if "port" in self.parameters else ""
+        host = quote(str(self.directory), safe="")
+        return f"postgresql://{_SUPERUSER}@/{database}?host={host}{port}"
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[str]:
@@ -238,11 +255,25 @@ class Postgres:
             assert self.process is not None
             assert self.process.poll() is None, self._log.read_text(errors="replace")[-4000:]
             assert time.monotonic() < end, "PostgreSQL does not become ready"
-            # As pg_ctl: the last line of the file says how far it is.
+            # As pg_ctl: the first line of the file says whose it is, the last one how far that is.
             with contextlib.suppress(FileNotFoundError):
-                if (self._data / "postmaster.pid").read_text().rstrip().endswith("ready"):
+                lines = (self._data / "postmaster.pid").read_text().split()
+                if lines[:1] == [str(self.process.pid)] and lines[-1] == "ready":
                     return
             time.sleep(0.05)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process has not ended; who has not been waited for has ended all the same."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
 
 
 @pytest.fixture(scope="session")

@@ -68,12 +68,13 @@ CHECK = Gauge(
     ["check"],
     registry=REGISTRY,
 )
+TASKS = metrics.TASKS
 
 for _result in ("created", "found"):
     SENT.labels(_result)
 for _reason in ("token_expired", "try_again_later", "policy_violation"):
     SOCKETS_CLOSED.labels(_reason)
-for _collector in (metrics.BUILD_INFO, metrics.REQUESTS):
+for _collector in (metrics.BUILD_INFO, metrics.REQUESTS, TASKS):
     REGISTRY.register(_collector)
 ProcessCollector(registry=REGISTRY)
 PlatformCollector(registry=REGISTRY)

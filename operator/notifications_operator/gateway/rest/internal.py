@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from fastapi import APIRouter, FastAPI
@@ -43,6 +44,7 @@ def _probes(readiness: Readiness) -> APIRouter:
     async def show_metrics() -> Response:
         for name, check in readiness().items():
             metrics.CHECK.labels(name).set(check.problem is None)
+        metrics.TASKS.set(len(asyncio.all_tasks()))
         body, content_type = metrics.exposition()
         return Response(body, headers={"Content-Type": content_type})
 

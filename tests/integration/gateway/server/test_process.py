@@ -177,6 +177,7 @@ async def test_probes_and_metrics(gateway: RunningGateway) -> None:
         'notifications_gateway_sent_total{result="created"}',
         'notifications_gateway_ready_check{check="callers"} 1.0',
         "notifications_build_info",
+        "notifications_event_loop_tasks",
         "process_resident_memory_bytes",
     ):
         assert line in metrics.text

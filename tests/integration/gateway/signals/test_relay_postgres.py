@@ -223,13 +223,14 @@ async def test_it_waits_for_a_database_that_is_away(postgres: Postgres) -> None:
             async with relaying(database, connect=connecting(settings)) as (hub, found):
                 await write(database, 1)
                 await until(lambda: hub.numbers == [1])
-                for number, end in ((2, postgres.shutdown), (3, postgres.kill)):
+                ends = (postgres.shutdown, postgres.kill, postgres.crash)
+                for number, end in enumerate(ends, 2):
                     await asyncio.to_thread(end)
                     await until(lambda: found.problem is not None)
                     await asyncio.to_thread(postgres.run)
                     await write(database, number)
                     await until(partial(hub.has, number))
-                assert hub.numbers == [1, 2, 3]
+                assert hub.numbers == [1, 2, 3, 4]
         finally:
             await database.close()
 
