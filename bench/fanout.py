@@ -85,7 +85,7 @@ async def fanout(environment: Environment, users: int) -> list[Figure]:
 
 async def _by_hand(place: Gateway, users: int) -> float:
     """Return the seconds in which the internal API takes rows for so many users."""
-    settings = await asyncio.to_thread(place.installation.operator_settings)
+    settings = await place.operator_settings()
     address = GatewayAddress(
         url=settings["NOTIFICATIONS_GATEWAY__URL"],
         token_file=settings["NOTIFICATIONS_GATEWAY__TOKEN_FILE"],
@@ -133,7 +133,7 @@ def _batch(users: range, uid: str) -> dict[str, Any]:
 
 async def _rows(place: Gateway) -> int:
     connection = await asyncpg.connect(
-        place.installation.settings["NOTIFICATIONS_GATEWAY_DATABASE__URL"]
+        place.process.settings["NOTIFICATIONS_GATEWAY_DATABASE__URL"]
     )
     try:
         count: int = await connection.fetchval("SELECT count(*) FROM notification")

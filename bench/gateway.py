@@ -18,7 +18,8 @@ from bench.environment import NAMESPACE, Environment, Operator, values
 from bench.usage import Usage, usage
 from bench.waiting import BenchmarkError
 from hack import web
-from tests.support.gateway_installation import GatewayInstallation
+from tests.support.gateway_installation import installed_gateway, operator_settings
+from tests.support.gateway_process import GatewayProcess
 from tests.support.issuer import Issuer, issuing
 from tests.support.kubernetes import condition_is
 from tests.support.postgres import Postgres
@@ -57,14 +58,14 @@ class Gateway:
 
     Attributes
     ----------
-    installation
-        Its process.
+    process
+        What runs.
     kubeconfig
         With the rights of its ServiceAccount, for peers.
     """
 
     environment: Environment
-    installation: GatewayInstallation
+    process: GatewayProcess
     kubeconfig: Path
     issuer: Issuer
     session: aiohttp.ClientSession
@@ -72,8 +73,8 @@ class Gateway:
     @property
     def usage(self) -> Usage:
         """What it uses now."""
-        assert self.installation.process is not None
-        return usage(self.installation.process.pid)
+        assert self.process.process is not None
+        return usage(self.process.process.pid)
 
     async def post(self, body: Mapping[str, Any], *, wait: bool) -> Sequence[Mapping[str, Any]]:
         """Post as an external service, and return the rows of the answer.
@@ -91,7 +92,7 @@ class Gateway:
         headers = {"Authorization": f"Bearer {_TOKEN}"} | (
             {} if wait else {"Prefer": "respond-async"}
         )
-        url = self.installation.url + _PATH
+        url = self.process.url + _PATH
         async with self.session.post(url, json=body, headers=headers) as answer:
             if answer.status != 200:
                 raise BenchmarkError(f"a POST was answered {answer.status}: {await answer.text()}")
@@ -112,11 +113,19 @@ class Gateway:
         found = await self.environment.kubernetes.list("Notification", INBOX)
         return [body["metadata"]["name"] for body in found]
 
+    async def operator_settings(self) -> dict[str, str]:
+        """Return how the operator's process reaches it."""
+        return await asyncio.to_thread(
+            operator_settings,
+            self.environment.installation,
+            self.process.directory,
+            self.process.internal_port,
+        )
+
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Operator]:
         """Run the operator from when it can hand rows over on."""
-        settings = await asyncio.to_thread(self.installation.operator_settings)
-        self.environment.installation.settings = settings
+        self.environment.installation.settings = await self.operator_settings()
         try:
             async with self.environment.operator() as operator:
                 await self.environment.kubernetes.wait(
@@ -158,29 +167,30 @@ async def _running(environment: Environment, database: str) -> AsyncIterator[Gat
         oidc = {"issuer": issuer.url, "audiences": ["notifications"], "allow_http": True}
         with tempfile.TemporaryDirectory(dir=environment.directory) as name:
             directory = Path(name)
-            installation = GatewayInstallation(
-                installation=environment.installation,
-                directory=directory,
-                settings={
+            process = await asyncio.to_thread(
+                installed_gateway,
+                environment.installation,
+                directory,
+                {
                     "NOTIFICATIONS_GATEWAY_OIDC": json.dumps(oidc),
                     "NOTIFICATIONS_GATEWAY_DATABASE__URL": database,
                     "NOTIFICATIONS_GATEWAY_PAGE__DIRECTORY": str(built),
                 },
             )
             try:
-                await asyncio.to_thread(installation.start)
+                await asyncio.to_thread(process.start)
                 connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
                 async with aiohttp.ClientSession(connector=connector) as session:
                     yield Gateway(
                         environment=environment,
-                        installation=installation,
+                        process=process,
                         kubeconfig=directory / "gateway.kubeconfig",
                         issuer=issuer,
                         session=session,
                     )
-                await asyncio.to_thread(installation.stop)
+                await asyncio.to_thread(process.stop)
             finally:
-                installation.close()
+                process.close()
 
 
 async def _delete(environment: Environment, names: Sequence[str]) -> None:

@@ -123,7 +123,7 @@ async def _listening(place: Gateway) -> AsyncIterator[_Signals]:
         )
 
     loop = asyncio.get_running_loop()
-    _, socket = await loop.create_connection(make, "127.0.0.1", place.installation.port)
+    _, socket = await loop.create_connection(make, "127.0.0.1", place.process.port)
     try:
         async with asyncio.timeout(_SECONDS):
             await signals.opened.wait()

@@ -59,7 +59,7 @@ async def page(place: Gateway, user: str) -> AsyncIterator[Page]:
         If there is no browser.
     """
     browser = await asyncio.to_thread(web.browser_environment)
-    given = json.dumps({"url": place.installation.url, "token": place.token(user)})
+    given = json.dumps({"url": place.process.url, "token": place.token(user)})
     process = await asyncio.create_subprocess_exec(
         *("node", "bench/page.mjs"),
         cwd=web.WEB,
