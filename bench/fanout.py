@@ -133,7 +133,7 @@ def _batch(users: range, uid: str) -> dict[str, Any]:
 
 async def _rows(place: Gateway) -> int:
     connection = await asyncpg.connect(
-        place.process.settings["NOTIFICATIONS_GATEWAY_DATABASE__URL"]
+        place.process.environment["NOTIFICATIONS_GATEWAY_DATABASE__URL"]
     )
     try:
         count: int = await connection.fetchval("SELECT count(*) FROM notification")
