@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+REST_SECONDS = 60.0
+"""Seconds in which a process without work comes to rest: unused connections to the API server are
+closed after 15 to 30 s. What is held for longer is a leak."""
 
 _ESTABLISHED = "01"
 """State of a connection in ``/proc/net/tcp``: TCP_ESTABLISHED of ``net/tcp_states.h``."""
@@ -46,6 +53,14 @@ def holdings(pid: int) -> Holdings:
         threads=int(threads.split()[1]),
         connections=_connections(process, inodes),
     )
+
+
+async def left_over(look: Callable[[], Awaitable[list[str]]]) -> list[str]:
+    """Look until nothing is held that need not be; return what still is after a while."""
+    end = time.monotonic() + REST_SECONDS
+    while (problems := await look()) and time.monotonic() < end:
+        await asyncio.sleep(0.2)
+    return problems
 
 
 def _connections(process: Path, inodes: set[str]) -> Counter[int]:

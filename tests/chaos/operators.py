@@ -7,20 +7,16 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from tests.support.installation import Installation
 from tests.support.proxy import APIProxy
 
-from .leaks import Holdings, holdings
+from .leaks import Holdings, holdings, left_over
 from .servers import MailServer
-
-REST_SECONDS = 60.0
-"""Seconds in which an operator without work comes to rest: unused connections to the API server
-are closed after 15 to 30 s."""
 
 SPARE_FILES = 8
 """Open files that an operator at rest may have more than at its start."""
@@ -116,12 +112,9 @@ class Operator:
     async def look_for_leaks(self) -> None:
         """Compare what the operator holds with what it held before there was work."""
         assert self.installation.process is not None and self._baseline is not None
-        end = time.monotonic() + REST_SECONDS
-        while problems := await self._leaks(self.installation.process.pid, self._baseline):
-            if time.monotonic() > end:
-                self.leaks.extend(problems)
-                return
-            await asyncio.sleep(0.2)
+        self.leaks += await left_over(
+            partial(self._leaks, self.installation.process.pid, self._baseline)
+        )
 
     async def _leaks(self, pid: int, baseline: Holdings) -> list[str]:
         now = await asyncio.to_thread(holdings, pid)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-import time
 from dataclasses import dataclass, field
+from functools import partial
 
 from tests.support.gateway_process import GatewayProcess
 from tests.support.proxy import APIProxy
 
-from ..leaks import Holdings, holdings
-from ..operators import REST_SECONDS, SPARE_CONNECTIONS, SPARE_FILES, SPARE_TASKS, read_metric
+from ..leaks import Holdings, holdings, left_over
+from ..operators import SPARE_CONNECTIONS, SPARE_FILES, SPARE_TASKS, read_metric
 
 POOL = 6
 """Most connections to PostgreSQL for requests; one more listens for signals."""
@@ -78,12 +78,9 @@ class Replica:
     async def look_for_leaks(self) -> None:
         """Compare what it holds with what it held before there was work."""
         assert self.gateway.process is not None and self._baseline is not None
-        end = time.monotonic() + REST_SECONDS
-        while problems := await self._leaks(self.gateway.process.pid, self._baseline):
-            if time.monotonic() > end:
-                self.leaks.extend(problems)
-                return
-            await asyncio.sleep(0.2)
+        self.leaks += await left_over(
+            partial(self._leaks, self.gateway.process.pid, self._baseline)
+        )
 
     async def _leaks(self, pid: int, baseline: Holdings) -> list[str]:
         now = await asyncio.to_thread(holdings, pid)
