@@ -167,6 +167,10 @@ async def muted_by(
     """Return those of some users who do not want an origin and topic by a channel."""
     usual = Choices(own={}, defaults=defaults).wants(channel, origin, topic)
     muted = set() if usual else set(users)
+    if len(users) > _USERS_PER_STATEMENT and not await _deviating(
+        connection, {channel: usual}, origin, topic, after=None, limit=1
+    ):
+        return frozenset(muted)
     for start in range(0, len(users), _USERS_PER_STATEMENT):
         among = user_setting.c.recipient.in_(users[start : start + _USERS_PER_STATEMENT])
         chosen = await _relevant(connection, among, origin, topic, [channel])

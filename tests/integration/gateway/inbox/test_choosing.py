@@ -57,6 +57,7 @@ async def test_some_users_are_asked_about_in_any_number(inbox: Inbox) -> None:
     await inbox.save_settings(users[7], matrix(Email={"plugin:a": False}))
     assert await inbox.muted_by(users, origin="plugin:A", topic="T") == {users[0], users[2499]}
     assert await inbox.muted_by(users, origin="plugin:a", topic=None) == frozenset()
+    assert await inbox.muted_by(users, origin="plugin:nobodys", topic="t") == frozenset()
     assert await inbox.muted_by([BOB], origin="plugin:a", topic="t") == {BOB}
     assert await inbox.muted_by([], origin="plugin:a", topic="t") == frozenset()
 
