@@ -69,12 +69,17 @@ def test_the_operator_reaches_it_with_a_token_for_it_alone(helm: Helm) -> None:
     assert one(rendered, "NotificationProcessor", "inbox")["spec"] == {"type": "inbox"}
 
 
-def test_the_operator_needs_no_dns_where_the_address_is_given(helm: Helm) -> None:
-    rendered = render(helm, gateway(internalService={"port": 8081, "clusterIP": "10.96.0.80"}))
+@pytest.mark.parametrize(
+    ("address", "host"), [("10.96.0.80", "10.96.0.80"), ("fd00:10:96::80", "[fd00:10:96::80]")]
+)
+def test_the_operator_needs_no_dns_where_the_address_is_given(
+    helm: Helm, address: str, host: str
+) -> None:
+    rendered = render(helm, gateway(internalService={"port": 8081, "clusterIP": address}))
     operator = environment(pod(rendered, "notifications"))
-    assert operator["NOTIFICATIONS_GATEWAY__URL"] == "http://10.96.0.80:8081"
+    assert operator["NOTIFICATIONS_GATEWAY__URL"] == f"http://{host}:8081"
     service = one(rendered, "Service", "notifications-gateway-internal")
-    assert service["spec"]["clusterIP"] == "10.96.0.80"
+    assert service["spec"]["clusterIP"] == address
 
 
 def test_no_route_leads_to_the_internal_port(helm: Helm) -> None:

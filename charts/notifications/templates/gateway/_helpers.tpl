@@ -37,7 +37,8 @@ app.kubernetes.io/component: gateway
 {{- define "notifications.gateway.internalURL" -}}
 {{- $name := include "notifications.partName" (dict "root" . "part" "gateway-internal") }}
 {{- with .Values.gateway.internalService }}
-{{- printf "http://%s:%v" (default (printf "%s.%s.svc" $name $.Release.Namespace) .clusterIP) .port }}
+{{- $host := default (printf "%s.%s.svc" $name $.Release.Namespace) .clusterIP }}
+{{- printf "http://%s:%v" (contains ":" $host | ternary (printf "[%s]" $host) $host) .port }}
 {{- end }}
 {{- end }}
 
