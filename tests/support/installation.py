@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,11 +18,13 @@ from typing import Any
 
 import yaml
 
-from hack.cluster import Cluster, tools
+from hack.cluster import Cluster, ports, tools
 
 from .helm import CHART, Helm
 
 _ROOT = Path(__file__).parents[2]
+
+_FIRST_PORT = 10_000
 
 AddProcessor = Callable[..., Awaitable[str]]
 """Creates a processor and returns its name; the fixture `add_processor`."""
@@ -47,11 +49,14 @@ def kubectl(
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port that nobody listens on, for somebody who will later, and perhaps again.
+
+    It is below those that clusters and outgoing connections take meanwhile.
+    """
+    while True:
+        port = random.randrange(_FIRST_PORT, ports.FIRST)
+        if ports.is_free(port):
+            return port
 
 
 @dataclass(kw_only=True)
