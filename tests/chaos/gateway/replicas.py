@@ -77,6 +77,8 @@ class Replica:
 
     async def look_for_leaks(self) -> None:
         """Compare what it holds with what it held before there was work."""
+        # The last strike may have hit it, and the other one done all that was left.
+        await asyncio.to_thread(self.gateway.wait_ready)
         assert self.gateway.process is not None and self._baseline is not None
         self.leaks += await left_over(
             partial(self._leaks, self.gateway.process.pid, self._baseline)
