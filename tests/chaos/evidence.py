@@ -107,6 +107,9 @@ class Evidence:
         How often the payload of a Notification was edited; 0 if it is not there.
     asked
         Who was to get a mail again because a person asked for it, and when.
+    reopened
+        Deliveries that had failed for good and were opened again by the same request: their
+        attempts are counted anew.
     refused
         How often a processor's mail server refused a recipient for good.
     interrupted
@@ -136,6 +139,7 @@ class Evidence:
     bodies: list[dict[str, Any]]
     editions: dict[str, int] = field(default_factory=dict)
     asked: list[Doubt] = field(default_factory=list)
+    reopened: list[Doubt] = field(default_factory=list)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     interrupted: frozenset[tuple[str, str]] = frozenset()
     orphans: list[Orphan] = field(default_factory=list)

@@ -246,12 +246,12 @@ def _by_edition(mails: Iterable[Mail]) -> defaultdict[tuple[Key, int], list[Mail
 
 
 def _newest(evidence: Evidence) -> defaultdict[Key, list[Mail]]:
-    """Return the mails that rows speak of: of the newest edition, since last asked for."""
-    asked = _moments(evidence.asked)
+    """Return the mails that rows speak of: of the newest edition, since they were opened last."""
+    opened = _moments([*evidence.asked, *evidence.reopened])
     found: defaultdict[Key, list[Mail]] = defaultdict(list)
     for (key, edition), mails in _by_edition(evidence.mails).items():
         if edition == evidence.editions.get(key.notification, 0):
-            since = max(asked[key], default=None)
+            since = max(opened[key], default=None)
             found[key] = [mail for mail in mails if since is None or mail.moment >= since]
     return found
 

@@ -82,6 +82,7 @@ class Stage:
     editions: dict[str, int] = field(default_factory=dict)
     doubts: list[Doubt] = field(default_factory=list)
     asked: list[Doubt] = field(default_factory=list)
+    reopened: list[Doubt] = field(default_factory=list)
     claims: set[tuple[Key, str | None]] = field(default_factory=set)
     crashes: list[str] = field(default_factory=list)
     orphans: list[Orphan] = field(default_factory=list)
@@ -130,10 +131,13 @@ class Stage:
     async def redeliver_held(self) -> int:
         """Ask for everything again that is held, as a person does; return how much it was."""
         for body in await self.bodies():
-            held = [row.key for row in rows_of(body) if row.state == "Unknown"]
+            rows = rows_of(body)
+            held = [row.key for row in rows if row.state == "Unknown"]
             if held:
                 moment = datetime.now(UTC)
                 self.asked.extend(Doubt(key=key, moment=moment) for key in held)
+                failed = [row.key for row in rows if row.state == "Failed"]
+                self.reopened.extend(Doubt(key=key, moment=moment) for key in failed)
                 annotation = {REDELIVER: moment.isoformat()}
                 name = body["metadata"]["name"]
                 await self._patch(name, {"metadata": {"annotations": annotation}})
@@ -275,6 +279,7 @@ class Stage:
             editions=self.editions,
             doubts=self.doubts,
             asked=self.asked,
+            reopened=self.reopened,
             rows=[row for body in bodies for row in rows_of(body)],
             bodies=bodies,
             refused=Counter(

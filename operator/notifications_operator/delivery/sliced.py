@@ -112,6 +112,8 @@ class SlicedWork:
         not committed is planned again from what the user wants by then.
         """
         self._found = self._planned = None
+        # A claim whose answer was lost must be seen here: after an edit it is of an old revision.
+        await self.book.refresh()
         ledger, notification = scene.ledger, scene.notification
         missing = self.book.missing(ledger.slices or 0)
         full = ledger.with_rows(self.book.rows())

@@ -76,6 +76,14 @@ def test_all_is_well() -> None:
     assert judge(good()) == []
 
 
+def test_attempts_are_counted_anew_after_a_failure_that_was_opened_again() -> None:
+    """The annotation that asks for what is held opens what has failed as well."""
+    mails = [mail(ADA, answered=False), mail(ADA, 60)]
+    assert "ada by email has 2 mails in 1 attempts" in broken(evidence([row(ADA)], mails))
+    made = evidence([row(ADA)], mails, reopened=[Doubt(key=ADA, moment=at(50))])
+    assert judge(made) == []
+
+
 def test_a_lost_recipient() -> None:
     made = evidence([row(ADA)], [mail(ADA)])
     made.expected[BOB] = Expectation.MAIL

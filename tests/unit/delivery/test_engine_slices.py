@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -60,6 +62,40 @@ async def test_edit_whose_status_is_not_written_is_planned_again(
         await w.engine.drain()
         assert Counter((item.revision, item.title) for item in script.sent) == {(2, "second"): 300}
         assert (done.status.revision, done.status.summary) == (2, "300/300")
+
+
+async def test_a_claim_whose_answer_was_lost_is_not_sent_as_the_edit_that_follows() -> None:
+    """All rows of a slice are claimed as far as is known, so that the edit does not write it."""
+    ada, bob = refs(0, 2)
+    ended = asyncio.Event()
+    small = Script(only=[ada, bob], answers={ada: [error()], bob: [ended]})
+    scripts = {"big": Script(concurrency=50), "small": small}
+    catalog = directory(users_yaml(NAMES[:150]))
+    async with world(scripts=scripts, catalog=catalog, processors=[*scripts]) as w:
+
+        def is_claimed_anew(fields: Mapping[str, Any]) -> bool:
+            return len({claim["holder"] for claim in fields.get("claims") or ()}) == 2
+
+        w.cluster.interrupt(
+            lost_answer(
+                operation="patch_slice",
+                when=is_claimed_anew,
+                before=lambda: w.retitle("n", "second"),
+            )
+        )
+        begun = small.gate = w.new_gate()
+        w.notify(to=None)
+        await w.started(2, "small")
+        await w.until(lambda: "S" * 150 in [body["states"] for body in w.slices()], "the others")
+        begun.set()
+        await w.until(lambda: any(item.revision == 2 for item in small.sent), "the edit is sent")
+        ended.set()
+        await w.until(
+            lambda: w.get().finished and w.get().status.summary == "152/152", "all is sent"
+        )
+        await w.engine.drain()
+        newest = Counter(item.recipient for item in small.sent if item.revision == 2)
+        assert newest == {ada: 1, bob: 1}
 
 
 async def test_hundred_stay_in_the_status() -> None:
