@@ -32,7 +32,7 @@ from notifications_operator.gateway.inbox.settings import DatabaseSettings
 from notifications_operator.gateway.inbox.types import Payload, Row
 from notifications_operator.gateway.principals import Access, Principal, UserPrincipal
 from notifications_operator.gateway.rest.application import BASE_PATH, rest_application
-from notifications_operator.gateway.rest.bodies import BodyLimits, read_json
+from notifications_operator.gateway.rest.bodies import BodyLimits, read_body
 from notifications_operator.gateway.rest.reading import read_router
 from notifications_operator.gateway.server import Listener
 from tests.support.postgres import Postgres
@@ -166,8 +166,8 @@ class _Ada:
 @asynccontextmanager
 async def _served(found: Inbox) -> AsyncIterator[Callable[[str], Awaitable[object]]]:
     """Serve the reading routes from this process; yields what asks for a path."""
-    read = partial(read_json, limits=BodyLimits(max_bytes=0, seconds=1))
-    router = read_router(found, Access(_Ada()), read_json=read)
+    read = partial(read_body, limits=BodyLimits(max_bytes=0, seconds=1))
+    router = read_router(found, Access(_Ada()), read_body=read)
     application = rest_application(notifications=[router], cors_origins=[])
     listener = Listener(application, host="127.0.0.1", port=0, grace=1, ping_interval=60)
     base = f"http://127.0.0.1:{await listener.start()}{BASE_PATH}"

@@ -32,7 +32,7 @@ from .people import CatalogLists, People
 from .principals import Access
 from .readiness import Check
 from .rest.application import rest_application
-from .rest.bodies import BodyLimits, read_json
+from .rest.bodies import BodyLimits, read_body
 from .rest.internal import internal_application
 from .rest.reading import read_router
 from .rest.sending import sending_router
@@ -150,7 +150,7 @@ class Gateway:
             rates=CallerRates(),
             limits=limits,
         )
-        reading = read_router(self._inbox, access, read_json=partial(read_json, limits=limits))
+        reading = read_router(self._inbox, access, read_body=partial(read_body, limits=limits))
         page = page_router(
             settings.page,
             app_base_url=settings.app_base_url,

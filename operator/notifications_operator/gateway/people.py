@@ -52,7 +52,7 @@ class People:
 
     def find(self, address: str) -> str | None:
         """Return the entity ref of the one user with an address, in any case of letters."""
-        return self._users.get(address.casefold())
+        return self._users.get(_folded(address))
 
     async def run(self) -> None:
         """Keep up with the catalog until cancelled."""
@@ -80,11 +80,16 @@ class People:
         self._problem = problem
 
 
+def _folded(address: str) -> str:
+    """Fold the letters of ASCII; to fold ß and others would make two people's addresses one."""
+    return address.lower() if address.isascii() else address
+
+
 def _users_by_address(bodies: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:
     directory = Directory.build(parse_source(Source.of(body)) for body in bodies)
     users: dict[str, str | None] = {}
     for user in directory.users():
         if user.email:
-            address = user.email.casefold()
+            address = _folded(user.email)
             users[address] = None if address in users else str(user.ref)
     return users

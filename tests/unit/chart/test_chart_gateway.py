@@ -369,6 +369,18 @@ def test_the_network_policy_lets_out_to_issuers_and_the_database(helm: Helm) -> 
     assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443, 6443}
 
 
+def test_the_operators_network_policy_lets_it_reach_the_gateway(helm: Helm) -> None:
+    rendered = render(helm, gateway() | {"networkPolicy": {"enabled": True}})
+    policy = one(rendered, "NetworkPolicy", "notifications")["spec"]
+    deployment = one(rendered, "Deployment", "notifications-gateway")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    [rule] = [rule for rule in policy["egress"] if "to" in rule]
+    assert rule["to"][0]["podSelector"]["matchLabels"].items() <= labels.items()
+    [container] = pod(rendered, "notifications-gateway")["containers"]
+    [internal] = [port for port in container["ports"] if port["name"] == "internal"]
+    assert rule["ports"] == [{"port": internal["containerPort"], "protocol": "TCP"}]
+
+
 def test_prometheus_scrapes_its_internal_port(helm: Helm) -> None:
     monitoring = {"enabled": True, "renderMode": "alwaysRender", "interval": "30s"}
     rendered = render(helm, {**gateway(), "serviceMonitor": monitoring})

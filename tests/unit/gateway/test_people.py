@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from notifications_operator.api.errors import KubernetesError
 from notifications_operator.gateway.people import People
 
@@ -48,6 +50,20 @@ async def test_one_user_has_an_address_in_any_case() -> None:
     assert people.find("ada@EXAMPLE.com") == "user:default/ada"
     assert people.find("nobody@example.com") is None
     assert people.problem is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["ada@faß.example", "ada@fa\u017f\u017f.example", "ada@fass.examp\u2113e", "\u212alaus@example.com"],
+)
+async def test_an_address_of_other_letters_is_another(address: str) -> None:
+    """Case folding makes ß two s, and the Kelvin sign a k; mail knows them apart."""
+    catalog = Catalog()
+    people = People(catalog, ["n"])
+    catalog.set(ada="ada@fass.example", klaus="klaus@example.com")
+    await people.look()
+    assert people.find(address) is None
+    assert people.find("Ada@FASS.example") == "user:default/ada"
 
 
 async def test_an_address_of_two_is_nobodys() -> None:

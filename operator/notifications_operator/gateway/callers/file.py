@@ -144,7 +144,11 @@ def _load(text: str) -> Any:
         # What it says itself may quote a token.
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise CallersError(f"it is not YAML{line}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (
+        # Values that are none of the type their tag says end PyYAML's constructors in many ways.
+        *(yaml.YAMLError, RecursionError, ValueError, LookupError),
+        *(AttributeError, TypeError, OverflowError),
+    ) as error:
         raise CallersError(f"it is not YAML ({type(error).__name__})") from None
 
 

@@ -13,9 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from .settings import DatabaseSettings
 
+_COMPILED = 100
+"""Compiled statements that are kept, each of up to half a megabyte; SQLAlchemy would keep 500."""
+
 
 class DatabaseInUse(Exception):
     """Another process has the SQLite file; one at a time may."""
+
+
+class InvalidDatabaseURL(Exception):
+    """The database's URL cannot be read; no part of it is shown, as each may be of the password."""
 
 
 class FileLock:
@@ -73,6 +80,7 @@ def make_engine(settings: DatabaseSettings, *, background: bool = False) -> Asyn
         "postgresql+asyncpg://",
         async_creator=connect,
         hide_parameters=True,
+        query_cache_size=_COMPILED,
         **({"poolclass": NullPool} if background else pool),
     )
 
@@ -80,7 +88,25 @@ def make_engine(settings: DatabaseSettings, *, background: bool = False) -> Asyn
 async def connect_postgresql(
     settings: DatabaseSettings, *, background: bool = False
 ) -> asyncpg.Connection[Any]:
-    """Make a connection to PostgreSQL; asyncpg reads the URL as libpq does."""
+    """Make a connection to PostgreSQL; asyncpg reads the URL as libpq does.
+
+    Raises
+    ------
+    InvalidDatabaseURL
+        If it cannot be read.
+    """
+    try:
+        return await _connect_postgresql(settings, background=background)
+    except ValueError:
+        raise InvalidDatabaseURL(
+            "database.url cannot be read: percent-encode what is special in user and password, "
+            "such as / ? # @ and :"
+        ) from None
+
+
+async def _connect_postgresql(
+    settings: DatabaseSettings, *, background: bool
+) -> asyncpg.Connection[Any]:
     connection: asyncpg.Connection[Any] = await asyncpg.connect(
         settings.url.get_secret_value(),
         timeout=settings.connect_timeout,
@@ -110,6 +136,7 @@ def _make_sqlite_engine(path: Path, settings: DatabaseSettings) -> AsyncEngine:
         pool_timeout=settings.pool_timeout,
         connect_args={"timeout": settings.statement_timeout},
         hide_parameters=True,
+        query_cache_size=_COMPILED,
     )
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -78,8 +78,9 @@ _IDS = bindparam("asked_ids", type_=Uuid(), expanding=True)
 _EVERY = 2**62
 """A limit that is none: SQLite knows an offset only with a limit."""
 
-_SHAPES = 1024
-"""Statements that are kept: building one takes longer than PostgreSQL takes to answer it."""
+_SHAPES = 64
+"""Statements of a kind that are kept: building one takes longer than PostgreSQL takes to answer it.
+Each takes up to half a megabyte, compiled, and users can ask for any number of orders."""
 
 
 @dataclass(frozen=True, kw_only=True)

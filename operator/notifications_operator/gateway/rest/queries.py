@@ -52,7 +52,7 @@ def parse_date(text: str) -> datetime:
     except ValueError:
         try:
             moment = parsedate_to_datetime(text)
-        except (ValueError, TypeError, IndexError):
+        except (ValueError, TypeError, IndexError, OverflowError):
             raise ValueError("Unexpected date format") from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -15,6 +15,7 @@ from ..errors import InputError, NotFoundError
 from ..inbox.inbox import Inbox
 from ..inbox.matrix import SettingsMatrix
 from ..principals import Access
+from .bodies import parse_json
 from .queries import (
     NOTIFICATION_PARAMETERS,
     TOPIC_PARAMETERS,
@@ -25,7 +26,7 @@ from .queries import (
     check_parameters,
 )
 
-ReadJSON = Callable[[Request], Awaitable[Any]]
+ReadBody = Callable[[Request], Awaitable[bytes]]
 """Reads a request's body within bounds."""
 
 MAX_PROBLEMS = 10
@@ -86,10 +87,11 @@ class ReadAllBody(BaseModel):
     updated: int
 
 
-def read_router(inbox: Inbox, access: Access, *, read_json: ReadJSON) -> APIRouter:
+def read_router(inbox: Inbox, access: Access, *, read_body: ReadBody) -> APIRouter:
     """Make the routes below ``/api/notifications``; all are for users, of what is theirs alone.
 
-    Query and body are judged before the credentials, as upstream does.
+    The query is judged before the credentials, as upstream does; the body after them, as one
+    can be made that takes long to read.
     """
     router = APIRouter(tags=["inbox"])
 
@@ -116,8 +118,9 @@ def read_router(inbox: Inbox, access: Access, *, read_json: ReadJSON) -> APIRout
     async def update_notifications(request: Request) -> JSONResponse:
         """Mark notifications as read or saved, or not; others' are left alone."""
         check_parameters(request)
-        body = _parse(UpdateRequest, await read_json(request))
+        given = await read_body(request)
         user = await access.user(request)
+        body = _parse(UpdateRequest, parse_json(given))
         found = await inbox.update(
             user.entity_ref, body.parsed_ids(), read=body.read, saved=body.saved
         )
@@ -126,8 +129,9 @@ def read_router(inbox: Inbox, access: Access, *, read_json: ReadJSON) -> APIRout
     async def read_all(request: Request) -> JSONResponse:
         """Mark all notifications as read, or those that the filters leave."""
         check_parameters(request)
-        body = _parse(ReadAllRequest, await read_json(request))
+        given = await read_body(request)
         user = await access.user(request)
+        body = _parse(ReadAllRequest, parse_json(given))
         updated = await inbox.mark_all_read(user.entity_ref, body.filters())
         return JSONResponse({"updated": updated})
 
@@ -153,8 +157,9 @@ def read_router(inbox: Inbox, access: Access, *, read_json: ReadJSON) -> APIRout
     async def save_settings(request: Request) -> JSONResponse:
         """Replace all that the user chose."""
         check_parameters(request)
-        matrix = _parse(SettingsMatrix, await read_json(request))
+        given = await read_body(request)
         user = await access.user(request)
+        matrix = _parse(SettingsMatrix, parse_json(given))
         return JSONResponse((await inbox.save_settings(user.entity_ref, matrix)).to_json())
 
     get, post = router.get, router.post

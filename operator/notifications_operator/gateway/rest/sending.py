@@ -14,7 +14,7 @@ from ..sending.answer import Answers
 from ..sending.names import check_key
 from ..sending.request import parse_request
 from ..sending.sender import Sender
-from .bodies import BodyLimits, read_json
+from .bodies import BodyLimits, parse_json, read_body
 from .document import SEND
 from .queries import check_parameters
 
@@ -34,9 +34,10 @@ def sending_router(
     async def send(request: Request) -> JSONResponse:
         check_parameters(request)
         key = _idempotency_key(request)
-        wanted = parse_request(await read_json(request, limits))
+        body = await read_body(request, limits)
         caller = await access.service(request)
         rates.check(caller)
+        wanted = parse_request(parse_json(body))
         if wanted.recipients is None:
             return JSONResponse([])
         stored = await sender.send(wanted, caller=caller, key=key)

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from notifications_operator.gateway.errors import ServiceUnavailableError
 from notifications_operator.gateway.inbox.database import Database
-from notifications_operator.gateway.inbox.engines import DatabaseInUse
+from notifications_operator.gateway.inbox.engines import DatabaseInUse, InvalidDatabaseURL
 from notifications_operator.gateway.inbox.inbox import Inbox
 from notifications_operator.gateway.inbox.settings import DatabaseSettings
 from notifications_operator.gateway.inbox.tables import notification
@@ -308,6 +309,16 @@ async def test_wrong_password_is_waited_out_without_saying_it(
     assert 'database "nowhere" does not exist' in caplog.text
     assert "hunter2" not in caplog.text
     assert "hunter2" not in repr(at(url))
+    await database.close()
+
+
+@pytest.mark.parametrize("password", ["se/cret@127", "hunter2?x", "hun#ter2/"])
+async def test_a_url_that_cannot_be_read_is_not_shown(password: str) -> None:
+    database = Database(at(f"postgresql://user:{password}@127.0.0.1:1/inbox"))
+    with pytest.raises(InvalidDatabaseURL, match="percent-encode") as caught:
+        await database.start()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "cret" not in shown and "ter2" not in shown
     await database.close()
 
 

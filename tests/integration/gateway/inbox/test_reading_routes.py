@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import HTTPConnection
 
 from notifications_operator.api.notification import Severity
-from notifications_operator.gateway.errors import InputError, install_error_handlers
+from notifications_operator.gateway.errors import install_error_handlers
 from notifications_operator.gateway.inbox.database import Database
 from notifications_operator.gateway.inbox.inbox import Inbox
 from notifications_operator.gateway.principals import (
@@ -51,17 +51,14 @@ class Tokens:
         return UserPrincipal(entity_ref=token) if token else None
 
 
-async def read_json(request: Request) -> Any:
-    try:
-        return await request.json()
-    except ValueError:
-        raise InputError("The body is not JSON") from None
+async def read_body(request: Request) -> bytes:
+    return await request.body()
 
 
 def application(inbox: Inbox) -> FastAPI:
     application = FastAPI(redirect_slashes=False)
     install_error_handlers(application)
-    router = read_router(inbox, Access(Tokens()), read_json=read_json)
+    router = read_router(inbox, Access(Tokens()), read_body=read_body)
     application.include_router(router, prefix=BASE)
     return application
 

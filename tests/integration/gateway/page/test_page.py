@@ -28,7 +28,7 @@ from notifications_operator.gateway.page.routes import page_router
 from notifications_operator.gateway.page.settings import PageSettings
 from notifications_operator.gateway.principals import Access, UserPrincipal
 from notifications_operator.gateway.rest.application import rest_application
-from notifications_operator.gateway.rest.bodies import BodyLimits, read_json
+from notifications_operator.gateway.rest.bodies import BodyLimits, read_body
 from notifications_operator.gateway.rest.reading import read_router
 from notifications_operator.gateway.server import Listener
 from notifications_operator.gateway.signals.hub import Hub
@@ -78,7 +78,7 @@ async def _serving(dist: Path, directory: Path) -> AsyncIterator[str]:
     page = page_router(PageSettings(directory=dist), app_base_url=None, login=True)
     assert page is not None
     reading = read_router(
-        inbox, access, read_json=partial(read_json, limits=BodyLimits(max_bytes=65536, seconds=10))
+        inbox, access, read_body=partial(read_body, limits=BodyLimits(max_bytes=65536, seconds=10))
     )
     others = [
         signals_router(hub, access, Origins()),

@@ -183,6 +183,7 @@ BAD: dict[str, tuple[bytes, str, int, str]] = {
     "NUL in a key": (deep(1).replace(b'"a"', b'"\\u0000"'), JSON, 400, "U+0000"),
     "deep JSON": (deep(64), JSON, 400, "nested too deeply"),
     "very deep JSON": (deep(100_000), JSON, 400, "nested too deeply"),
+    "very many values": (b"[" + b"[]," * 349_000 + b"0]", JSON, 400, "too many values"),
     "NaN": (titled(b"NaN"), JSON, 400, "NaN is no number"),
     "a number beyond doubles": (titled(b"1e999"), JSON, 400, "a number that is too large"),
     "a number of 10,000 digits": (titled(b"1" * 10_000), JSON, 400, "a number that is too long"),
@@ -192,6 +193,10 @@ BAD: dict[str, tuple[bytes, str, int, str]] = {
     "a form": (b"a=b", "application/x-www-form-urlencoded", 415, "must be application/json"),
     "text": (titled(b'"T"'), "text/plain", 415, "must be application/json"),
     "latin-1": (titled(b'"T"'), f"{JSON}; charset=latin1", 415, "charset must be utf-8"),
+    "pieces of a charset": (
+        *(titled(b'"T"'), f"{JSON}; charset*04*=utf-8'';charset*=1*4x", 415),
+        "Content-Type: cannot be read",
+    ),
     "hostile type": (titled(b'"T"'), "a" * 5000, 415, "must be application/json"),
 }
 
@@ -207,6 +212,13 @@ async def test_bad_bodies(gateway: RunningGateway, cluster: NotificationCluster,
     assert_error(response, status, error, message)
     assert len(response.content) < 1000
     assert cluster.list(NOTIFICATIONS) == []
+
+
+async def test_who_asks_is_known_before_the_body_is_read(gateway: RunningGateway) -> None:
+    """It takes half a second to read the worst of a megabyte, and costs a stranger nothing."""
+    for content in (b"{", b"[" + b"[]," * 349_000 + b"0]"):
+        response = await gateway.client.post(PATH, content=content, headers={"Content-Type": JSON})
+        assert_error(response, 401, "AuthenticationError", "")
 
 
 async def test_good_types_of_content(gateway: RunningGateway) -> None:
