@@ -54,7 +54,7 @@ async def test_one_user_has_an_address_in_any_case() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["ada@faß.example", "ada@fa\u017f\u017f.example", "ada@fass.examp\u2113e", "\u212alaus@example.com"],
+    ["ada@faß.example", "ada@fa\u017f\u017f.example", "\u212alaus@example.com"],
 )
 async def test_an_address_of_other_letters_is_another(address: str) -> None:
     """Case folding makes ß two s, and the Kelvin sign a k; mail knows them apart."""
