@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import inspect
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -105,7 +106,7 @@ class Issuer:
         The keys in the JWKS.
     documents
         What is answered, by path; one that is missing is answered with 404. An exception is an
-        answer too.
+        answer too, and so is what is awaited.
     posted
         Forms that were posted, with the ``Authorization`` header as ``authorization``.
     requests
@@ -157,7 +158,8 @@ async def issuing(key: SigningKey | None = None) -> AsyncIterator[Issuer]:
         if request.method == "POST":
             form = {name: str(value) for name, value in (await request.post()).items()}
             issuer.posted.append(form | {"authorization": request.headers.get("Authorization", "")})
-        return web.json_response(make())
+        document = make()
+        return web.json_response(await document if inspect.isawaitable(document) else document)
 
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", answer)

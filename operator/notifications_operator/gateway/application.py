@@ -98,6 +98,8 @@ class Gateway:
             session=session,
             database=self._database,
             find_user_by_email=self._people.find,
+            # Of its own: other credentials that are not valid keep nobody from logging in.
+            attempts=FailureLimit(per_minute=settings.callers.failures_per_minute),
         )
         self._hub = Hub(settings.signals)
         self._relay = Relay(

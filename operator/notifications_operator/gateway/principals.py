@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -76,6 +77,13 @@ class Failures(Protocol):
 
     def record(self, connection: HTTPConnection) -> None:
         """Count one; raises `TooManyRequestsError` if it is one too many."""
+
+
+class Attempts(Protocol):
+    """Bounds attempts that cost something before it is known whether they fail."""
+
+    def attempt(self, connection: HTTPConnection) -> AbstractContextManager[None]:
+        """Count one unless it succeeds; raises `TooManyRequestsError` if it is one too many."""
 
 
 class Access:

@@ -57,3 +57,9 @@ class TokenBuckets:
             level.tokens -= 1
             return 0.0
         return (1 - level.tokens) / rate
+
+    def give_back(self, key: str) -> None:
+        """Put a token back that was taken; a bucket that is full stays so."""
+        if (level := self._levels.get(key)) is not None:
+            # `take` holds it to its capacity.
+            level.tokens += 1

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.requests import HTTPConnection
 
 from ...telemetry import gateway as metrics
-from ..errors import TooManyRequestsError
+from ..errors import AuthenticationError, TooManyRequestsError
 from ..principals import ServicePrincipal
 from .buckets import TokenBuckets
 
@@ -52,6 +54,8 @@ class FailureLimit:
     log. What is valid is still answered: behind an Ingress everybody has one address, and a limit
     that shut all of them out would be the attack. It is not this limit that keeps tokens from being
     guessed but their length.
+
+    That does not hold of an `attempt`, where to see what is valid is itself what must be bounded.
     """
 
     def __init__(self, *, per_minute: int) -> None:
@@ -68,6 +72,33 @@ class FailureLimit:
         """
         metrics.AUTHENTICATION_FAILURES.inc()
         address = client_site(connection)
+        self._take(address)
+        logger.info("credentials were not valid", extra={"client": address})
+
+    @contextmanager
+    def attempt(self, connection: HTTPConnection) -> Iterator[None]:
+        """Count an attempt while it is made, and afterwards if it ends in `AuthenticationError`.
+
+        Raises
+        ------
+        TooManyRequestsError
+            Before it is made, if it is one too many.
+        """
+        address = client_site(connection)
+        self._take(address)
+        failed = False
+        try:
+            yield
+        except AuthenticationError:
+            failed = True
+            metrics.AUTHENTICATION_FAILURES.inc()
+            logger.info("credentials were not valid", extra={"client": address})
+            raise
+        finally:
+            if not failed:
+                self._buckets.give_back(address)
+
+    def _take(self, address: str) -> None:
         wait = self._buckets.take(
             address, per_minute=self._per_minute, capacity=float(self._per_minute)
         )
@@ -75,7 +106,6 @@ class FailureLimit:
             raise TooManyRequestsError(
                 "Too many requests with credentials that are not valid", retry_after=wait
             )
-        logger.info("credentials were not valid", extra={"client": address})
 
 
 def client_site(connection: HTTPConnection) -> str:

@@ -9,7 +9,7 @@ import aiohttp
 from fastapi import APIRouter
 
 from ..inbox.database import Database
-from ..principals import Access, Authenticator
+from ..principals import Access, Attempts, Authenticator
 from .backstage import BackstageAuthenticator
 from .cookies import SessionAuthenticator
 from .login import Login
@@ -36,6 +36,8 @@ class Identity:
         Has the sessions.
     find_user_by_email
         Looks users of the catalog up.
+    attempts
+        Bounds the logins that fail.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Identity:
         session: aiohttp.ClientSession,
         database: Database,
         find_user_by_email: FindUserByEmail,
+        attempts: Attempts,
     ) -> None:
         self._authenticators: list[Authenticator] = []
+        self._attempts = attempts
         self._sources: list[OpenIDProvider | BackstageAuthenticator] = []
         self._login: APIRouter | None = None
         self._sessions: Sessions | None = None
@@ -130,4 +134,4 @@ class Identity:
         self._sessions = sessions
         cookies = SessionAuthenticator(sessions, origin=settings.origin)
         self._authenticators.append(cookies)
-        self._login = login_router(login, sessions, cookies)
+        self._login = login_router(login, sessions, cookies, self._attempts)

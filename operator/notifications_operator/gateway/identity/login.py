@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 import secrets
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 CALLBACK_PATH = "/auth/callback"
 _RETRY_AFTER = 10
 
+REQUESTS_AT_ONCE = 10
+"""Most requests under way that logins cause at the issuer."""
+
 
 class Login:
     """Sends people to the issuer, and learns from its answer who they are.
@@ -45,6 +49,7 @@ class Login:
         self._settings = settings
         self._provider = provider
         self._users = users
+        self._under_way = asyncio.Semaphore(REQUESTS_AT_ONCE)
         self._redirect_uri = settings.origin + CALLBACK_PATH
         if settings.client_secret is not None:
             remember_secrets("oidc-client", [settings.client_secret.get_secret_value()])
@@ -134,9 +139,10 @@ class Login:
         }
         headers = self._identify_client(metadata, form)
         try:
-            return await self._provider.documents.post_form(
-                metadata.token_endpoint, form, headers=headers
-            )
+            async with self._under_way:
+                return await self._provider.documents.post_form(
+                    metadata.token_endpoint, form, headers=headers
+                )
         except DocumentError as error:
             if error.status == HTTPStatus.BAD_REQUEST:
                 raise AuthenticationError(
@@ -185,9 +191,10 @@ class Login:
         if metadata.userinfo_endpoint is None or not isinstance(access_token, str):
             return claims
         try:
-            said = await self._provider.documents.get(
-                metadata.userinfo_endpoint, headers={"Authorization": f"Bearer {access_token}"}
-            )
+            async with self._under_way:
+                said = await self._provider.documents.get(
+                    metadata.userinfo_endpoint, headers={"Authorization": f"Bearer {access_token}"}
+                )
         except DocumentError as error:
             raise self._unavailable(str(error)) from error
         # OpenID Connect Core section 5.3.2: it may be of somebody else.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ class OpenIDProvider:
             session, allow_http=settings.allow_http, timeout=settings.keys.request_timeout
         )
         self._metadata: ProviderMetadata | None = None
+        self._reading: asyncio.Task[ProviderMetadata] | None = None
         self._keys = KeySource(
             issuer=self._issuer,
             locate=self._locate_keys,
@@ -132,12 +134,20 @@ class OpenIDProvider:
     async def metadata(self) -> ProviderMetadata:
         """Return what the issuer said last of itself; it is asked if it never was.
 
+        Whoever asks meanwhile gets the same answer, also that it cannot be had.
+
         Raises
         ------
         DocumentError
             If it cannot be had.
         """
-        return self._metadata or await self._read_metadata()
+        if self._metadata is not None:
+            return self._metadata
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_metadata())
+            self._reading.add_done_callback(self._end_reading)
+        # Others wait for it too: who goes does not end it.
+        return await asyncio.shield(self._reading)
 
     async def verify(self, token: UnverifiedToken, *, audiences: Collection[str]) -> VerifiedToken:
         """Return a token if it is the issuer's and for one of these audiences.
@@ -153,6 +163,12 @@ class OpenIDProvider:
 
     async def _locate_keys(self) -> str:
         return (await self._read_metadata()).jwks_uri
+
+    def _end_reading(self, task: asyncio.Task[ProviderMetadata]) -> None:
+        self._reading = None
+        if not task.cancelled():
+            # Whoever asked has it; asyncio must not complain if all of them have gone.
+            task.exception()
 
     async def _read_metadata(self) -> ProviderMetadata:
         # OpenID Connect Discovery 1.0 section 4: a slash at the end of the issuer goes first.

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from ...catalog.quoting import quoted
 from ..errors import AuthenticationError, InputError
-from ..principals import Access
+from ..principals import Access, Attempts
 from .cookies import (
     COOKIE_ATTRIBUTES,
     SESSION_COOKIE,
@@ -42,9 +42,16 @@ def session_router(access: Access) -> APIRouter:
 
 
 def login_router(
-    login: Login, sessions: Sessions, authenticator: SessionAuthenticator
+    login: Login, sessions: Sessions, authenticator: SessionAuthenticator, attempts: Attempts
 ) -> APIRouter:
-    """Return the routes ``/auth/login``, ``/auth/callback`` and ``/auth/logout``."""
+    """Return the routes ``/auth/login``, ``/auth/callback`` and ``/auth/logout``.
+
+    Parameters
+    ----------
+    attempts
+        Bounds the codes that are shown to the issuer: anybody can make them up, with a state and
+        the cookie that goes with it.
+    """
     router = APIRouter(include_in_schema=False)
 
     @router.get("/auth/login")
@@ -67,7 +74,9 @@ def login_router(
         code = _single(request, "code")
         if not code:
             raise InputError("The issuer's answer has neither code nor error")
-        entity_ref = await login.finish(pending, code=code, issuer=_single(request, "iss"))
+        issuer = _single(request, "iss")
+        with attempts.attempt(request):
+            entity_ref = await login.finish(pending, code=code, issuer=issuer)
         if (former := request.cookies.get(SESSION_COOKIE)) is not None:
             await sessions.end(former)
         session_id = await sessions.create(entity_ref)

@@ -5,6 +5,7 @@ Any pod can have a token minted for any audience, so the account behind it count
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import time
@@ -23,7 +24,10 @@ TOKEN_LIMIT = 16 * 1024
 """Most characters of a token."""
 
 REMEMBERED = 256
-"""Most tokens of which the API server's word is remembered."""
+"""Most tokens that are remembered as let in, and as many again as refused."""
+
+REVIEWS_AT_ONCE = 5
+"""Most reviews under way; they share their connections with what callers send."""
 
 REFUSED_SECONDS = 5.0
 """Most seconds for which it is remembered that a token is not the operator's."""
@@ -45,6 +49,25 @@ class TokenReviews(Protocol):
 class _Word:
     user: str | None
     until: float
+
+
+class _Words:
+    """What was said last of tokens, by their hashes; the oldest makes room."""
+
+    def __init__(self) -> None:
+        self._words: OrderedDict[bytes, _Word] = OrderedDict()
+
+    def find(self, key: bytes, *, now: float) -> _Word | None:
+        """Return what was said of a token, while that counts."""
+        word = self._words.get(key)
+        return word if word is not None and now < word.until else None
+
+    def add(self, key: bytes, word: _Word) -> None:
+        """Remember what was said of a token."""
+        self._words[key] = word
+        self._words.move_to_end(key)
+        if len(self._words) > REMEMBERED:
+            self._words.popitem(last=False)
 
 
 class TokenReviewer:
@@ -70,7 +93,10 @@ class TokenReviewer:
         self._reviews = reviews
         self._settings = settings
         self._clock = clock
-        self._words: OrderedDict[bytes, _Word] = OrderedDict()
+        # Apart, so that no number of made-up tokens displaces the operator's.
+        self._admitted = _Words()
+        self._refused = _Words()
+        self._under_way = asyncio.Semaphore(REVIEWS_AT_ONCE)
 
     async def require_operator(self, connection: HTTPConnection) -> None:
         """Return if the operator asks.
@@ -98,20 +124,27 @@ class TokenReviewer:
     async def _user_of(self, token: str) -> str | None:
         """Ask the API server, unless it said it a short time ago; hashes of tokens are kept."""
         key = hashlib.sha256(token.encode()).digest()
-        known = self._words.get(key)
-        if known is not None and self._clock() < known.until:
-            return known.user
+        word = self._find(key)
+        if word is None:
+            async with self._under_way:
+                # It may have been asked about meanwhile.
+                word = self._find(key) or await self._ask(key, token)
+        return word.user
+
+    def _find(self, key: bytes) -> _Word | None:
+        now = self._clock()
+        return self._admitted.find(key, now=now) or self._refused.find(key, now=now)
+
+    async def _ask(self, key: bytes, token: str) -> _Word:
         try:
             user = await self._reviews.user_of(token, audience=self._settings.audience)
         except KubernetesError as error:
             raise ServiceUnavailableError(
                 "The API server does not say whose the token is", retry_after=RETRY_SECONDS
             ) from error
-        seconds = self._settings.review_seconds
+        words, seconds = self._admitted, self._settings.review_seconds
         if user != self._settings.operator:
-            seconds = min(seconds, REFUSED_SECONDS)
-        self._words[key] = _Word(user=user, until=self._clock() + seconds)
-        self._words.move_to_end(key)
-        if len(self._words) > REMEMBERED:
-            self._words.popitem(last=False)
-        return user
+            words, seconds = self._refused, min(seconds, REFUSED_SECONDS)
+        word = _Word(user=user, until=self._clock() + seconds)
+        words.add(key, word)
+        return word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +20,7 @@ from notifications_operator.gateway.errors import (
     ServiceUnavailableError,
 )
 from notifications_operator.gateway.identity.documents import make_session
-from notifications_operator.gateway.identity.login import Login
+from notifications_operator.gateway.identity.login import REQUESTS_AT_ONCE, Login
 from notifications_operator.gateway.identity.pending import PendingLogin
 from notifications_operator.gateway.identity.provider import OpenIDProvider
 from notifications_operator.gateway.identity.settings import LoginSettings, OIDCSettings
@@ -327,3 +328,87 @@ async def test_query_of_the_authorization_endpoint_is_kept(
     query = parse_qs(url.query)
     assert (query["tenant"], query["state"]) == (["a b"], [PENDING.state])
     assert url.fragment == ""
+
+
+class Gate:
+    """Holds answers back, and knows how many are."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.waiting = 0
+        self.most = 0
+
+    async def answer(self, value: Any) -> Any:
+        """Return a value once the gate is open."""
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        try:
+            await self.open.wait()
+        finally:
+            self.waiting -= 1
+        return value
+
+
+async def all_have_come(gate: Gate, count: int, issuer: Issuer) -> None:
+    """Wait until a number wait at the gate, and whoever else was on the way would do so too."""
+    async with asyncio.timeout(30):
+        while gate.waiting < count:
+            await asyncio.sleep(0.01)
+    async with make_session() as other:
+        for _ in range(20):
+            async with other.get(f"{issuer.url}/jwks") as response:
+                assert response.status == 200
+
+
+@pytest.mark.parametrize("path", ["/token", "/userinfo"])
+async def test_few_requests_for_logins_at_once(
+    path: str, issuer: Issuer, session: aiohttp.ClientSession
+) -> None:
+    gate = Gate()
+    short = id_token(issuer, backstage_entity_ref=None)
+    said = {"sub": "248289761001", "backstage_entity_ref": "bob"}
+    issuer.documents["/token"] = lambda: {"id_token": short, "access_token": "a"}
+    issuer.documents["/userinfo"] = lambda: said
+    held = issuer.documents[path]
+    issuer.documents[path] = lambda: gate.answer(held())
+    login = login_of(issuer, session, keys={"request_timeout": 60})
+    async with asyncio.TaskGroup() as logins:
+        tasks = [
+            logins.create_task(login.finish(PENDING, code=f"code-{number}", issuer=None))
+            for number in range(2 * REQUESTS_AT_ONCE)
+        ]
+        await all_have_come(gate, REQUESTS_AT_ONCE, issuer)
+        gate.open.set()
+    assert {task.result() for task in tasks} == {"user:default/bob"}
+    assert gate.most == REQUESTS_AT_ONCE == 10
+
+
+async def test_metadata_is_read_once_for_many_logins(
+    issuer: Issuer, session: aiohttp.ClientSession
+) -> None:
+    gate, path = Gate(), "/.well-known/openid-configuration"
+    issuer.documents[path] = lambda: gate.answer(metadata(issuer))
+    login = login_of(issuer, session, keys={"request_timeout": 60})
+    left = asyncio.create_task(login.url(PENDING))
+    tasks = [asyncio.create_task(login.url(PENDING)) for _ in range(50)]
+    await all_have_come(gate, 1, issuer)
+    left.cancel()
+    gate.open.set()
+    assert len(set(await asyncio.gather(*tasks))) == 1
+    await asyncio.wait([left])
+    assert left.cancelled()
+    assert issuer.requests[path] == 1
+
+
+async def test_metadata_that_failed_for_many_logins_is_read_again(
+    issuer: Issuer, session: aiohttp.ClientSession
+) -> None:
+    path = "/.well-known/openid-configuration"
+    issuer.away = True
+    login = login_of(issuer, session)
+    answers = await asyncio.gather(*(login.url(PENDING) for _ in range(50)), return_exceptions=True)
+    assert all(isinstance(answer, ServiceUnavailableError) for answer in answers)
+    assert issuer.requests[path] == 1
+    issuer.away = False
+    assert await login.url(PENDING)
+    assert issuer.requests[path] == 2

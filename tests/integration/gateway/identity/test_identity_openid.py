@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from hack.openid.login import log_in
+from notifications_operator.gateway.callers.limits import FailureLimit
 from notifications_operator.gateway.errors import install_error_handlers
 from notifications_operator.gateway.identity.cookies import SESSION_COOKIE
 from notifications_operator.gateway.identity.documents import make_session
@@ -141,6 +142,7 @@ async def gateway_of(
             session=session,
             database=database,
             find_user_by_email=ADDRESSES.get,
+            attempts=FailureLimit(per_minute=60),
         )
         access = Access(*identity.authenticators)
         application = FastAPI()

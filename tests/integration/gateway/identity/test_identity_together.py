@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from aiohttp import web
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from notifications_operator.gateway.errors import AuthenticationError
+from notifications_operator.gateway.callers.limits import FailureLimit
+from notifications_operator.gateway.errors import AuthenticationError, install_error_handlers
 from notifications_operator.gateway.identity.documents import make_session
 from notifications_operator.gateway.identity.identity import Identity
+from notifications_operator.gateway.identity.pending import PendingLogin
 from notifications_operator.gateway.identity.settings import (
     BackstageSettings,
     KeySettings,
@@ -45,6 +50,7 @@ async def identity_of(
     *,
     oidc: dict[str, Any] | None = None,
     backstage: dict[str, Any] | None = None,
+    failures_per_minute: int = 60,
 ) -> AsyncIterator[Identity]:
     async with make_session() as session, sqlite_database(directory) as database:
         yield Identity(
@@ -54,6 +60,7 @@ async def identity_of(
             session=session,
             database=database,
             find_user_by_email=dict[str, str]().get,
+            attempts=FailureLimit(per_minute=failures_per_minute),
         )
 
 
@@ -143,3 +150,63 @@ async def test_ids_of_the_login_are_no_bearer_tokens(issuer: Issuer, tmp_path: P
         token = issuer.key.sign(claims_of(issuer, aud="backstage"))
         with pytest.raises(AuthenticationError, match="log in with the browser"):
             await access.user(connection(token))
+
+
+@pytest.fixture
+async def refusing(issuer: Issuer) -> Issuer:
+    """An issuer that knows no code."""
+
+    def refuse() -> None:
+        raise web.HTTPBadRequest(text='{"error": "invalid_grant"}')
+
+    issuer.documents["/.well-known/openid-configuration"] = lambda: {
+        "issuer": issuer.url,
+        "jwks_uri": f"{issuer.url}/jwks",
+        "authorization_endpoint": f"{issuer.url}/authorize",
+        "token_endpoint": f"{issuer.url}/token",
+    }
+    issuer.documents["/token"] = refuse
+    return issuer
+
+
+@asynccontextmanager
+async def stranger(identity: Identity) -> AsyncIterator[Callable[[int], Awaitable[httpx.Response]]]:
+    """Give somebody who makes up codes, with a state and the cookie that goes with it."""
+    application = FastAPI()
+    install_error_handlers(application)
+    for router in identity.routers(Access()):
+        application.include_router(router)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(application), base_url=LOGIN["public_url"]
+    ) as browser:
+
+        async def make_up(number: int) -> httpx.Response:
+            pending = PendingLogin(return_to="/")
+            return await browser.get(
+                "/auth/callback",
+                params={"state": pending.state, "code": f"made-up-{number}"},
+                headers={"cookie": f"{pending.cookie_name}={pending.to_cookie()}"},
+            )
+
+        yield make_up
+
+
+async def test_made_up_codes_are_refused_before_the_issuer_is_asked(
+    refusing: Issuer, tmp_path: Path
+) -> None:
+    running = identity_of(tmp_path, oidc=oidc_of(refusing), failures_per_minute=3)
+    async with running as identity, stranger(identity) as make_up:
+        for number in range(3):
+            assert (await make_up(number)).status_code == 401
+        refused = await make_up(3)
+        assert refused.status_code == 429
+        assert 0 < int(refused.headers["retry-after"]) <= 20
+        assert refusing.requests["/token"] == 3
+
+
+async def test_made_up_codes_at_once(refusing: Issuer, tmp_path: Path) -> None:
+    running = identity_of(tmp_path, oidc=oidc_of(refusing), failures_per_minute=3)
+    async with running as identity, stranger(identity) as make_up:
+        answers = await asyncio.gather(*(make_up(number) for number in range(50)))
+        assert sorted(answer.status_code for answer in answers) == [401] * 3 + [429] * 47
+        assert refusing.requests["/token"] == 3

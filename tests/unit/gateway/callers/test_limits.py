@@ -10,7 +10,11 @@ from starlette.requests import HTTPConnection
 from notifications_operator.gateway.callers import buckets
 from notifications_operator.gateway.callers.buckets import TokenBuckets
 from notifications_operator.gateway.callers.limits import CallerRates, FailureLimit, client_site
-from notifications_operator.gateway.errors import AuthenticationError, TooManyRequestsError
+from notifications_operator.gateway.errors import (
+    AuthenticationError,
+    InputError,
+    TooManyRequestsError,
+)
 from notifications_operator.gateway.principals import Access, Principal, ServicePrincipal
 
 
@@ -50,6 +54,17 @@ def test_after_the_wait_there_is_a_token() -> None:
     assert bucket.take("b", per_minute=6, capacity=1) == 0
     clock.now += wait
     assert bucket.take("a", per_minute=6, capacity=1) == 0
+
+
+def test_what_is_given_back_can_be_taken_again() -> None:
+    bucket = TokenBuckets(clock=Clock())
+    for _ in range(3):
+        assert bucket.take("a", per_minute=1, capacity=1) == 0
+        bucket.give_back("a")
+    bucket.give_back("a")
+    assert bucket.take("a", per_minute=1, capacity=1) == 0
+    assert bucket.take("a", per_minute=1, capacity=1) > 0, "a bucket holds no more than it does"
+    bucket.give_back("never taken")
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +111,39 @@ async def test_whoever_shows_nothing_guesses_nothing() -> None:
     for _ in range(5):
         with pytest.raises(AuthenticationError, match="Missing credentials"):
             await access.service(connection("192.0.2.1"))
+
+
+def test_attempts_that_fail_are_limited_by_address() -> None:
+    limit = FailureLimit(per_minute=2)
+    for _ in range(2):
+        with pytest.raises(AuthenticationError), limit.attempt(connection("192.0.2.1")):
+            raise AuthenticationError("made-up")
+    with pytest.raises(TooManyRequestsError) as caught, limit.attempt(connection("192.0.2.1")):
+        pytest.fail("it is not made")
+    assert int(caught.value.headers["Retry-After"]) == 30
+    with limit.attempt(connection("192.0.2.2")):
+        pass
+
+
+def test_attempts_under_way_count() -> None:
+    limit = FailureLimit(per_minute=1)
+    with (
+        limit.attempt(connection("192.0.2.1")),
+        pytest.raises(TooManyRequestsError),
+        limit.attempt(connection("192.0.2.1")),
+    ):
+        pytest.fail("it is not made")
+    with limit.attempt(connection("192.0.2.1")):
+        pass
+
+
+def test_attempts_that_do_not_fail_are_free() -> None:
+    limit = FailureLimit(per_minute=1)
+    for _ in range(5):
+        with limit.attempt(connection("192.0.2.1")):
+            pass
+        with pytest.raises(InputError), limit.attempt(connection("192.0.2.1")):
+            raise InputError("something else")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass, field
+
 import pytest
 from starlette.requests import HTTPConnection
 
@@ -14,6 +17,7 @@ from notifications_operator.gateway.errors import (
 from notifications_operator.gateway.internal.reviewer import (
     REFUSED_SECONDS,
     REMEMBERED,
+    REVIEWS_AT_ONCE,
     TOKEN_LIMIT,
     TokenReviewer,
 )
@@ -109,13 +113,85 @@ async def test_the_word_counts_for_a_while() -> None:
 async def test_many_tokens_are_not_all_remembered() -> None:
     asked = reviews()
     reviewer = TokenReviewer(asked, SETTINGS)
-    await reviewer.require_operator(connection())
-    for number in range(REMEMBERED):
+    for number in range(REMEMBERED + 1):
         with pytest.raises(AuthenticationError):
             await reviewer.require_operator(connection(f"Bearer forged-{number}"))
-    assert len(reviewer._words) == REMEMBERED
+    with pytest.raises(AuthenticationError):
+        await reviewer.require_operator(connection("Bearer forged-1"))
+    assert asked.asked.count("forged-1") == 1
+    with pytest.raises(AuthenticationError):
+        await reviewer.require_operator(connection("Bearer forged-0"))
+    assert asked.asked.count("forged-0") == 2, "it was forgotten"
+
+
+@pytest.mark.parametrize(
+    ("token", "kind"), [("forged-{}", AuthenticationError), ("stranger-{}", NotAllowedError)]
+)
+async def test_no_number_of_refused_tokens_displaces_the_operators(
+    token: str, kind: type[Exception]
+) -> None:
+    asked = reviews()
+    reviewer = TokenReviewer(asked, SETTINGS)
     await reviewer.require_operator(connection())
-    assert asked.asked.count("good") == 2
+    for number in range(2 * REMEMBERED):
+        asked.users[f"stranger-{number}", AUDIENCE] = "system:serviceaccount:team-a:default"
+        with pytest.raises(kind):
+            await reviewer.require_operator(connection(f"Bearer {token.format(number)}"))
+    asked.error = UnavailableError("connection refused")
+    await reviewer.require_operator(connection())
+
+
+@dataclass
+class SlowReviews(MemoryReviews):
+    """Answers once it may, and knows how many wait for that."""
+
+    may_answer: asyncio.Event = field(default_factory=asyncio.Event)
+    under_way: int = 0
+    most: int = 0
+
+    async def user_of(self, token: str, *, audience: str) -> str | None:
+        """Answer as a TokenReview does."""
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            await self.may_answer.wait()
+            return await super().user_of(token, audience=audience)
+        finally:
+            self.under_way -= 1
+
+
+async def test_few_reviews_are_under_way_at_once() -> None:
+    asked = SlowReviews(users=reviews().users)
+    reviewer = TokenReviewer(asked, SETTINGS)
+    many = [f"Bearer forged-{number}" for number in range(100)]
+    tasks = [
+        asyncio.create_task(reviewer.require_operator(connection(text)))
+        for text in [*many, "Bearer good"]
+    ]
+    while asked.under_way < REVIEWS_AT_ONCE:
+        await asyncio.sleep(0)
+    # All of them have come as far as they get.
+    for _ in range(len(tasks)):
+        await asyncio.sleep(0)
+    assert asked.under_way == REVIEWS_AT_ONCE == 5
+    asked.may_answer.set()
+    *refused, admitted = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(answer, AuthenticationError) for answer in refused)
+    assert admitted is None
+    assert asked.most == REVIEWS_AT_ONCE
+    asked.error = UnavailableError("connection refused")
+    await reviewer.require_operator(connection())
+
+
+async def test_one_review_does_for_a_token_that_comes_many_times_at_once() -> None:
+    asked = SlowReviews(users=reviews().users)
+    reviewer = TokenReviewer(asked, SETTINGS)
+    tasks = [asyncio.create_task(reviewer.require_operator(connection())) for _ in range(50)]
+    while not asked.under_way:
+        await asyncio.sleep(0)
+    asked.may_answer.set()
+    await asyncio.gather(*tasks)
+    assert len(asked.asked) <= REVIEWS_AT_ONCE
 
 
 async def test_nobody_is_let_in_while_the_api_server_is_away() -> None:
