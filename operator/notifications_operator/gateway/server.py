@@ -24,6 +24,9 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens, at a free port if the port is 0.
 
     Connections send at once what is written (``TCP_NODELAY``, which accepted ones have from it).
+    ``::`` is all addresses of both families, as on Linux by default (RFC 3493, section 5.3), where
+    the machine can do that; Python makes it IPv6 alone if not told.
+
     asyncio sets that only where the protocol was named when the socket was made; without it an
     answer's body waits for the client to acknowledge its head, 40 ms on Linux.
 
@@ -33,7 +36,12 @@ def listen(host: str, port: int) -> socket.socket:
         If the address cannot be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listening = socket.create_server(
+        (host, port),
+        family=family,
+        backlog=BACKLOG,
+        dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
+    )
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 

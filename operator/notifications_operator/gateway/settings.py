@@ -28,7 +28,7 @@ class ServerSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = "0.0.0.0"
-    """Address of both listeners."""
+    """Address of both listeners; 0.0.0.0: all of IPv4, ``::``: all of IPv6 and IPv4."""
 
     port: Port = 7007
     """Port of the REST API, the signals and the page; 0: any that is free."""
