@@ -42,6 +42,12 @@ class ServerSettings(BaseModel):
     body_timeout: Annotated[float, Field(gt=0)] = 30
     """Seconds in which a request's body must arrive."""
 
+    head_timeout: Annotated[float, Field(gt=0, le=300)] = 15
+    """Seconds in which a request's line and headers must arrive; then the connection is closed."""
+
+    write_timeout: Annotated[float, Field(gt=0, le=3600)] = 60
+    """Seconds in which a client must have read its answer; then the connection is closed."""
+
     shutdown_delay: Annotated[float, Field(ge=0)] = 3
     """Seconds from SIGTERM until new connections are refused: so long may the news of it take."""
 
