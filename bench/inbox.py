@@ -25,6 +25,7 @@ from starlette.requests import HTTPConnection
 from bench.environment import Environment
 from bench.figures import Figure, table
 from notifications_operator.gateway.columns import now
+from notifications_operator.gateway.connections import ConnectionTimeouts
 from notifications_operator.gateway.inbox.database import Database
 from notifications_operator.gateway.inbox.filters import Filters, Page
 from notifications_operator.gateway.inbox.inbox import Inbox
@@ -169,7 +170,14 @@ async def _served(found: Inbox) -> AsyncIterator[Callable[[str], Awaitable[objec
     read = partial(read_body, limits=BodyLimits(max_bytes=0, seconds=1))
     router = read_router(found, Access(_Ada()), read_body=read)
     application = rest_application(notifications=[router], cors_origins=[])
-    listener = Listener(application, host="127.0.0.1", port=0, grace=1, ping_interval=60)
+    listener = Listener(
+        application,
+        host="127.0.0.1",
+        port=0,
+        grace=1,
+        ping_interval=60,
+        timeouts=ConnectionTimeouts(head=15, write=60),
+    )
     base = f"http://127.0.0.1:{await listener.start()}{BASE_PATH}"
     async with aiohttp.ClientSession(raise_for_status=True) as session:
 

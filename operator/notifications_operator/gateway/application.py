@@ -18,6 +18,7 @@ from ..kube.transport import Transport
 from ..telemetry import metrics
 from .callers.limits import CallerRates, FailureLimit
 from .callers.tokens import StaticTokens
+from .connections import ConnectionTimeouts
 from .identity.documents import make_session
 from .identity.identity import Identity
 from .inbox.database import Database
@@ -172,6 +173,7 @@ class Gateway:
             port=server.port,
             grace=server.shutdown_grace,
             ping_interval=settings.signals.ping_interval,
+            timeouts=self._timeouts(),
         )
 
     def _internal_listener(self, reviews: TokenReviews) -> Listener:
@@ -186,7 +188,12 @@ class Gateway:
             port=settings.server.internal_port,
             grace=1,
             ping_interval=settings.signals.ping_interval,
+            timeouts=self._timeouts(),
         )
+
+    def _timeouts(self) -> ConnectionTimeouts:
+        server = self._settings.server
+        return ConnectionTimeouts(head=server.head_timeout, write=server.write_timeout)
 
     async def _work(self) -> None:
         """Keep everything going until it is to stop."""

@@ -10,6 +10,7 @@ from collections.abc import Generator
 import uvicorn
 from starlette.types import ASGIApp
 
+from .connections import ConnectionTimeouts, http_protocol
 from .signals.transport import uvicorn_options
 
 KEEP_ALIVE_SECONDS = 75
@@ -23,6 +24,9 @@ BACKLOG = 2048
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens, at a free port if the port is 0.
 
+    ``::`` is all addresses of both families, as on Linux by default (RFC 3493, section 5.3), where
+    the machine can do that; Python makes it IPv6 alone if not told.
+
     Connections send at once what is written (``TCP_NODELAY``, which accepted ones have from it).
     asyncio sets that only where the protocol was named when the socket was made; without it an
     answer's body waits for the client to acknowledge its head, 40 ms on Linux.
@@ -33,7 +37,12 @@ def listen(host: str, port: int) -> socket.socket:
         If the address cannot be had.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listening = socket.create_server(
+        (host, port),
+        family=family,
+        backlog=BACKLOG,
+        dualstack_ipv6=host == "::" and socket.has_dualstack_ipv6(),
+    )
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
@@ -61,11 +70,21 @@ class Listener:
         Seconds in which requests under way may finish after `stop`.
     ping_interval
         Seconds between pings of a WebSocket.
+    timeouts
+        How long a connection may keep us waiting before it is a WebSocket.
     """
 
     def __init__(
-        self, application: ASGIApp, *, host: str, port: int, grace: int, ping_interval: float
+        self,
+        application: ASGIApp,
+        *,
+        host: str,
+        port: int,
+        grace: int,
+        ping_interval: float,
+        timeouts: ConnectionTimeouts,
     ) -> None:
+        options = uvicorn_options(ping_interval=ping_interval)
         config = uvicorn.Config(
             application,
             lifespan="off",
@@ -76,7 +95,8 @@ class Listener:
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=grace,
-            **uvicorn_options(ping_interval=ping_interval),
+            # uvicorn's h11, which the options ask for, with ends to what it waits for.
+            **options | {"http": http_protocol(timeouts)},
         )
         self._server = _Server(config)
         self._host = host

@@ -28,7 +28,7 @@ class ServerSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = "0.0.0.0"
-    """Address of both listeners."""
+    """Address of both listeners; 0.0.0.0: all of IPv4, ``::``: all of IPv6 and IPv4."""
 
     port: Port = 7007
     """Port of the REST API, the signals and the page; 0: any that is free."""
@@ -41,6 +41,12 @@ class ServerSettings(BaseModel):
 
     body_timeout: Annotated[float, Field(gt=0)] = 30
     """Seconds in which a request's body must arrive."""
+
+    head_timeout: Annotated[float, Field(gt=0, le=300)] = 15
+    """Seconds in which a request's line and headers must arrive; then the connection is closed."""
+
+    write_timeout: Annotated[float, Field(gt=0, le=3600)] = 60
+    """Seconds in which a client must have read its answer; then the connection is closed."""
 
     shutdown_delay: Annotated[float, Field(ge=0)] = 3
     """Seconds from SIGTERM until new connections are refused: so long may the news of it take."""

@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse
 
 from hack import web
 from notifications_operator.api.notification import Severity
+from notifications_operator.gateway.connections import ConnectionTimeouts
 from notifications_operator.gateway.identity.routes import session_router
 from notifications_operator.gateway.inbox.database import Database
 from notifications_operator.gateway.inbox.engines import connect_postgresql
@@ -92,6 +93,7 @@ async def _serving(dist: Path, directory: Path) -> AsyncIterator[str]:
         port=0,
         grace=1,
         ping_interval=signals.ping_interval,
+        timeouts=ConnectionTimeouts(head=15, write=60),
     )
     try:
         yield f"http://127.0.0.1:{await listener.start()}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
+import pytest
+
 from notifications_operator.gateway.server import listen
 
 
@@ -24,3 +26,21 @@ async def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
             assert await accepted == 1
         writer.close()
         await writer.wait_closed()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+async def test_all_addresses_are_those_of_both_families(address: str) -> None:
+    with listen("::", 0) as listening:
+        port = listening.getsockname()[1]
+        with socket.create_connection((address, port), timeout=60):
+            accepted, _ = listening.accept()
+            accepted.close()
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+async def test_one_address_is_that_alone() -> None:
+    with listen("::1", 0) as listening:
+        port = listening.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=60)

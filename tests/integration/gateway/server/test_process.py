@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import ValidationError
 
-from notifications_operator.gateway.settings import GatewaySettings
+from notifications_operator.gateway.settings import GatewaySettings, ServerSettings
 from tests.support.cluster import Body, Interruption
 from tests.support.gateway import (
     BROADCAST,
@@ -235,6 +236,26 @@ async def test_stopping_lets_requests_finish(tmp_path: Path) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         with pytest.raises(httpx.ConnectError):
             await client.get(f"http://127.0.0.1:{gateway.port}/")
+
+
+async def test_both_ports_wait_for_no_head(tmp_path: Path, cluster: NotificationCluster) -> None:
+    async with running_gateway(tmp_path, cluster, server={"head_timeout": 0.2}) as gateway:
+        for port in (gateway.port, gateway.internal.base_url.port):
+            assert port is not None
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            async with asyncio.timeout(60):
+                assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("head_timeout", 0), ("head_timeout", 301), ("write_timeout", 0), ("write_timeout", 3601)],
+)
+def test_times_that_are_none(name: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=name):
+        ServerSettings.model_validate({name: value})
 
 
 async def test_a_port_that_is_taken(tmp_path: Path, cluster: NotificationCluster) -> None:
