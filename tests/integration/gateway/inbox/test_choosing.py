@@ -189,6 +189,44 @@ async def test_defaults_mute_broadcasts(database: Database) -> None:
     assert await titles(inbox) == ["a"]
 
 
+@pytest.mark.parametrize(
+    "chosen", [{"plugin:A": False}, {"": False}], ids=["the origin", "the channel"]
+)
+async def test_a_noisy_origin_is_muted_however_many_topics_it_has(
+    inbox: Inbox, chosen: dict[str, bool]
+) -> None:
+    # Two parameters for each would be more than PostgreSQL's protocol can number.
+    rows = [row(EVERYBODY, origin="plugin:a", topic=f"t{number}") for number in range(20_000)]
+    for start in range(0, len(rows), 1000):
+        await inbox.deliver(rows[start : start + 1000])
+    await inbox.deliver([row(title="own", origin="plugin:a", topic="mine")])
+    await inbox.save_settings(ADA, matrix(Web=chosen))
+    assert await inbox.status(ADA) == (1, 0)
+    assert await titles(inbox) == ["own"]
+    assert await inbox.topics(ADA, ALL) == ["mine"]
+    assert await inbox.mark_all_read(ADA, ALL) == 1
+
+
+async def test_origins_and_topics_are_muted_side_by_side(database: Database) -> None:
+    inbox = Inbox(database, defaults=matrix(Web={"plugin:d": True, "plugin:d/t": False}))
+    await deliver(
+        inbox,
+        *(
+            row(EVERYBODY, title=f"{origin} {topic}", origin=f"plugin:{origin}", topic=topic)
+            for origin in "aBcd"
+            for topic in (None, "t", "U")
+        ),
+    )
+    await inbox.save_settings(
+        ADA,
+        matrix(Web={"plugin:a": False, "plugin:a/t": True, "plugin:b": True, "plugin:b/u": False}),
+    )
+    shown = {"B None", "B t", "c None", "c t", "c U", "d None", "d U"}
+    assert set(await titles(inbox)) == shown
+    assert await inbox.status(ADA) == (len(shown), 0)
+    assert await inbox.mark_all_read(ADA, ALL) == len(shown)
+
+
 async def test_preferences_are_defaults_and_those_who_differ(database: Database) -> None:
     inbox = Inbox(
         database, channels=["Email"], defaults=matrix(Email={"": False, "plugin:a": True})
