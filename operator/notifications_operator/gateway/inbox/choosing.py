@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .matrix import Choices, Key, fold, relevant_keys, unique_names
 from .tables import BROADCAST, notification, user_setting
+from .types import MutedBroadcasts
 
 _USERS_PER_STATEMENT = 1000
 
@@ -108,19 +109,59 @@ async def known_sources(
 
 async def muted_broadcasts(
     connection: AsyncConnection, user: str, channel: str, defaults: Mapping[Key, bool]
-) -> frozenset[tuple[str, str]]:
-    """Return origin and topic of those broadcasts that a user does not want by a channel."""
+) -> MutedBroadcasts:
+    """Return which broadcasts a user does not want by a channel.
+
+    Of an origin that is off the topics are not looked at: `Choices.wants` none of them, and there
+    may be more than a statement can have parameters.
+    """
     own = await own_choices(connection, user, channel=channel)
     choices = Choices(own=own, defaults=defaults)
     said = [enabled for (name, _, _), enabled in defaults.items() if name == fold(channel)]
     if all(own.values()) and all(said):
-        return frozenset()
-    sources = await known_sources(connection, BROADCAST)
-    return frozenset(
-        (origin, topic or "")
-        for origin, topic in sources
+        return MutedBroadcasts()
+    origins = await _broadcast_origins(connection)
+    off = frozenset(origin for origin in origins if not choices.wants(channel, origin, None))
+    partly = _origins_with_topics_off(choices, channel)
+    asked = [origin for origin in origins if origin not in off and fold(origin) in partly]
+    topics = frozenset(
+        (origin, topic)
+        for origin, topic in await _broadcast_topics(connection, asked)
         if not choices.wants(channel, origin, topic)
     )
+    return MutedBroadcasts(origins=off, topics=topics)
+
+
+def _origins_with_topics_off(choices: Choices, channel: str) -> set[str]:
+    return {
+        origin
+        for layer in (choices.own, choices.defaults)
+        for (name, origin, topic), enabled in layer.items()
+        if topic and not enabled and name == fold(channel)
+    }
+
+
+async def _broadcast_origins(connection: AsyncConnection) -> list[str]:
+    statement = select(notification.c.origin).distinct()
+    found = await connection.execute(statement.where(notification.c.recipient == BROADCAST))
+    return list(found.scalars())
+
+
+async def _broadcast_topics(
+    connection: AsyncConnection, origins: Sequence[str]
+) -> list[tuple[str, str]]:
+    if not origins:
+        return []
+    statement = (
+        select(notification.c.origin, notification.c.topic)
+        .distinct()
+        .where(
+            notification.c.recipient == BROADCAST,
+            notification.c.origin.in_(origins),
+            notification.c.topic.is_not(None),
+        )
+    )
+    return [(row.origin, row.topic) for row in await connection.execute(statement)]
 
 
 async def preferences(

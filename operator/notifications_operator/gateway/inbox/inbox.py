@@ -19,7 +19,17 @@ from .choosing import Preferences
 from .database import Database
 from .filters import Filters, Page
 from .ids import row_id as row_id
-from .matrix import WEB, Choices, SettingsMatrix, effective_matrix, fold, sources_of, unique_names
+from .matrix import (
+    MOST_CHOICES,
+    WEB,
+    Choices,
+    SettingsMatrix,
+    effective_matrix,
+    fold,
+    sources_of,
+    unique_names,
+    without_topics_of_origins_off,
+)
 from .statements import upsert
 from .tables import BROADCAST, broadcast_status, notification, reader
 from .types import Change, InboxNotification, Row
@@ -206,23 +216,25 @@ class Inbox:
         Raises
         ------
         InputError
-            If the matrix names a channel that there is not.
+            If the matrix names a channel that there is not, or has more than `MOST_CHOICES`.
         """
         known = {fold(channel) for channel in self._channels}
         for channel in matrix.channels:
             if fold(channel.id) not in known:
                 valid = ", ".join(self._channels)
                 raise InputError(f"Invalid channel {channel.id!r}; valid: {valid}")
-        choices = matrix.choices()
-        for (name, origin, topic), enabled in choices.items():
-            if topic and enabled:
-                choices[name, origin, topic] = choices[name, origin, ""]
+        choices = without_topics_of_origins_off(matrix.choices())
         # Clients send back what they were shown: a default is no choice.
         chosen = {
             key: enabled
             for key, enabled in choices.items()
             if key[1] or enabled is not self._defaults.get(key)
         }
+        if len(chosen) > MOST_CHOICES:
+            raise InputError(
+                f"The settings have {len(chosen)} choices; valid: at most {MOST_CHOICES}. "
+                "Topics of an origin that is off do not count"
+            )
 
         async def work(connection: AsyncConnection) -> SettingsMatrix:
             await choosing.replace_choices(connection, user, chosen)

@@ -26,6 +26,10 @@ WEB = "Web"
 LONGEST_NAME = 1020
 """Most bytes of a folded name: an origin and a topic must fit into one index tuple."""
 
+MOST_CHOICES = 5000
+"""Most choices of one user: each list and each count reads those of a channel, and all its muted
+topics are parameters of one statement, of which PostgreSQL takes 32,767."""
+
 
 def fold(name: str) -> str:
     """Return the form in which names are compared: upstream's settings ignore case."""
@@ -128,6 +132,23 @@ def relevant_keys(channel: str, origin: str, topic: str | None) -> list[Key]:
     name, source = fold(channel), fold(origin)
     keys = [(name, source, ""), (name, "", "")]
     return [(name, source, fold(topic)), *keys] if topic else keys
+
+
+def without_topics_of_origins_off(choices: Mapping[Key, bool]) -> dict[Key, bool]:
+    """Return choices without those that never matter, whatever the defaults are.
+
+    A topic that is on is kept: it stays so if the defaults come to say that it is off.
+
+    Parameters
+    ----------
+    choices
+        What a matrix says: of each topic that it names, it names the origin.
+    """
+    return {
+        (channel, origin, topic): enabled
+        for (channel, origin, topic), enabled in choices.items()
+        if not topic or choices[channel, origin, ""]
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,6 +106,25 @@ class Row:
     payload: Payload
 
 
+@dataclass(frozen=True, kw_only=True)
+class MutedBroadcasts:
+    """Which broadcasts a user does not want; false if there are none.
+
+    Attributes
+    ----------
+    origins
+        Those that are off as a whole.
+    topics
+        Origin and topic, of origins that are on.
+    """
+
+    origins: frozenset[str] = frozenset()
+    topics: frozenset[tuple[str, str]] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.origins or self.topics)
+
+
 class Change(StrEnum):
     """What became of a row that was handed over."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache, reduce
 from typing import Any
@@ -37,7 +37,7 @@ from ...api.notification import Severity
 from ..columns import Moment
 from .filters import Filters, Order, Page, Texts, conditions, filter_values, shape
 from .tables import BROADCAST, broadcast_status, notification
-from .types import InboxNotification, Payload
+from .types import InboxNotification, MutedBroadcasts, Payload
 
 _SEVERITIES = tuple(Severity)
 
@@ -69,7 +69,8 @@ BROADCAST_READ: ColumnElement[datetime | None] = case(
 
 USER = bindparam("asked_user", type_=Text())
 _SINCE = bindparam("asked_since", type_=Moment())
-_MUTED: BindParameter[Any] = bindparam("asked_muted", expanding=True)
+_MUTED_ORIGINS: BindParameter[Any] = bindparam("asked_muted_origins", type_=Text(), expanding=True)
+_MUTED_TOPICS: BindParameter[Any] = bindparam("asked_muted_topics", expanding=True)
 _LIMIT = bindparam("asked_limit", type_=BigInteger())
 _OFFSET = bindparam("asked_offset", type_=BigInteger())
 _MOST = bindparam("asked_most", type_=BigInteger())
@@ -94,17 +95,22 @@ class Reader:
     since
         What was broadcast before is not the user's.
     muted
-        Origins and topics whose broadcasts the user does not want; an empty topic is none.
+        Which broadcasts the user does not want.
     """
 
     user: str
     since: datetime
-    muted: Collection[tuple[str, str]] = ()
+    muted: MutedBroadcasts = field(default_factory=MutedBroadcasts)
 
     def values(self) -> dict[str, Any]:
         """Return what the statements have parameters for."""
         values: dict[str, Any] = {"asked_user": self.user, "asked_since": self.since}
-        return values | ({"asked_muted": sorted(self.muted)} if self.muted else {})
+        if not self.muted:
+            return values
+        return values | {
+            "asked_muted_origins": sorted(self.muted.origins),
+            "asked_muted_topics": sorted(self.muted.topics),
+        }
 
 
 Query = tuple[Executable, Mapping[str, Any]]
@@ -125,7 +131,9 @@ def broadcast(*, muted: bool) -> ColumnElement[bool]:
     if not muted:
         return condition
     source = tuple_(notification.c.origin, func.coalesce(notification.c.topic, ""))
-    return and_(condition, source.not_in(_MUTED))
+    return and_(
+        condition, notification.c.origin.not_in(_MUTED_ORIGINS), source.not_in(_MUTED_TOPICS)
+    )
 
 
 def with_status() -> FromClause:

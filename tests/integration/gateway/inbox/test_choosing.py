@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from notifications_operator.gateway.errors import InputError
-from notifications_operator.gateway.inbox.choosing import Preferences
+from notifications_operator.gateway.inbox.choosing import Preferences, own_choices
 from notifications_operator.gateway.inbox.database import Database
 from notifications_operator.gateway.inbox.filters import Filters
 from notifications_operator.gateway.inbox.inbox import Inbox
-from notifications_operator.gateway.inbox.matrix import SettingsMatrix
+from notifications_operator.gateway.inbox.matrix import MOST_CHOICES, Key, SettingsMatrix
 from tests.integration.gateway.inbox.builders import (
     ADA,
     ALL,
@@ -187,6 +188,73 @@ async def test_defaults_mute_broadcasts(database: Database) -> None:
     inbox = Inbox(database, defaults=matrix(Web={"": False, "plugin:a": True}))
     await deliver(inbox, row(EVERYBODY, title="a", origin="plugin:a"), row(EVERYBODY, title="b"))
     assert await titles(inbox) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"plugin:A": False}, {"": False}], ids=["the origin", "the channel"]
+)
+async def test_a_noisy_origin_is_muted_however_many_topics_it_has(
+    inbox: Inbox, chosen: dict[str, bool]
+) -> None:
+    # Two parameters for each would be more than PostgreSQL's protocol can number.
+    rows = [row(EVERYBODY, origin="plugin:a", topic=f"t{number}") for number in range(20_000)]
+    for start in range(0, len(rows), 1000):
+        await inbox.deliver(rows[start : start + 1000])
+    await inbox.deliver([row(title="own", origin="plugin:a", topic="mine")])
+    await inbox.save_settings(ADA, matrix(Web=chosen))
+    assert await inbox.status(ADA) == (1, 0)
+    assert await titles(inbox) == ["own"]
+    assert await inbox.topics(ADA, ALL) == ["mine"]
+    assert await inbox.mark_all_read(ADA, ALL) == 1
+
+
+async def test_as_many_choices_as_are_kept_are_obeyed(inbox: Inbox) -> None:
+    names = [f"t{number}" for number in range(MOST_CHOICES)]
+    rows = [row(EVERYBODY, title=name, origin="plugin:a", topic=name) for name in names]
+    for start in range(0, len(rows), 1000):
+        await inbox.deliver(rows[start : start + 1000])
+    off = {f"plugin:a/{name}": False for name in names[1:]}
+    await inbox.save_settings(ADA, matrix(Web={"plugin:a": True, **off}))
+    with pytest.raises(InputError, match="5001 choices"):
+        await inbox.save_settings(ADA, matrix(Web={"plugin:a": True, "plugin:b": True, **off}))
+    assert await titles(inbox) == ["t0"]
+    assert await titles(inbox, filters=Filters(search="t")) == ["t0"]
+    assert await inbox.topics(ADA, ALL) == ["t0"]
+    assert await inbox.status(ADA) == (1, 0)
+    assert await inbox.mark_all_read(ADA, ALL) == 1
+
+
+async def test_topics_of_an_origin_that_is_off_are_not_stored(
+    inbox: Inbox, database: Database
+) -> None:
+    await inbox.save_settings(
+        ADA, matrix(Web={"plugin:a": False, "plugin:a/t": True, "plugin:a/u": False})
+    )
+
+    async def stored(connection: AsyncConnection) -> dict[Key, bool]:
+        return await own_choices(connection, ADA)
+
+    assert await database.read(stored) == {("web", "plugin:a", ""): False}
+
+
+async def test_origins_and_topics_are_muted_side_by_side(database: Database) -> None:
+    inbox = Inbox(database, defaults=matrix(Web={"plugin:d": True, "plugin:d/t": False}))
+    await deliver(
+        inbox,
+        *(
+            row(EVERYBODY, title=f"{origin} {topic}", origin=f"plugin:{origin}", topic=topic)
+            for origin in "aBcd"
+            for topic in (None, "t", "U")
+        ),
+    )
+    await inbox.save_settings(
+        ADA,
+        matrix(Web={"plugin:a": False, "plugin:a/t": True, "plugin:b": True, "plugin:b/u": False}),
+    )
+    shown = {"B None", "B t", "c None", "c t", "c U", "d None", "d U"}
+    assert set(await titles(inbox)) == shown
+    assert await inbox.status(ADA) == (len(shown), 0)
+    assert await inbox.mark_all_read(ADA, ALL) == len(shown)
 
 
 async def test_preferences_are_defaults_and_those_who_differ(database: Database) -> None:

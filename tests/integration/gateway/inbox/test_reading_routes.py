@@ -366,6 +366,24 @@ async def test_wrong_settings_are_refused(
     assert message in refused(response, 400, "InputError")
 
 
+async def test_more_choices_than_are_kept_are_refused(
+    client: httpx.AsyncClient, inbox: Inbox
+) -> None:
+    await deliver(inbox, row(EVERYBODY, origin="plugin:a", topic="t1", title="shown"))
+    topics = [{"id": f"t{number}", "enabled": False} for number in range(33_000)]
+    origin = {"id": "plugin:a", "enabled": True, "topics": topics}
+    body = {"channels": [{"id": "Web", "origins": [origin]}]}
+    response = await client.post("/settings", json=body)
+    message = refused(response, 400, "InputError")
+    assert "33001" in message
+    assert "5000" in message
+    assert await titles(inbox) == ["shown"], "nothing was changed"
+    origin["enabled"] = False
+    response = await client.post("/settings", json=body)
+    assert response.status_code == 200, "of an origin that is off no topic is a choice"
+    assert await titles(inbox) == []
+
+
 async def test_absent_database_is_said(client: httpx.AsyncClient, database: Database) -> None:
     await database.close()
     for path in READS:

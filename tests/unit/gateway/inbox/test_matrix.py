@@ -16,6 +16,7 @@ from notifications_operator.gateway.inbox.matrix import (
     effective_matrix,
     relevant_keys,
     unique_names,
+    without_topics_of_origins_off,
 )
 
 CHANNEL, ORIGIN, TOPIC = ("web", "", ""), ("web", "a", ""), ("web", "a", "t")
@@ -54,6 +55,17 @@ def test_choices(
 
 
 ANY = st.dictionaries(st.sampled_from([CHANNEL, ORIGIN, TOPIC]), st.booleans())
+
+
+@given(own=ANY, origin=st.booleans(), defaults=ANY, topic=st.sampled_from([None, "t"]))
+def test_topics_of_an_origin_that_is_off_never_matter(
+    own: dict[Key, bool], origin: bool, defaults: dict[Key, bool], topic: str | None
+) -> None:
+    own = {**own, ORIGIN: origin}
+    kept = without_topics_of_origins_off(own)
+    wanted = choices(own, defaults).wants("web", "a", topic)
+    assert choices(kept, defaults).wants("web", "a", topic) is wanted
+    assert (TOPIC in kept) is (origin and TOPIC in own)
 
 
 @given(own=ANY, defaults=ANY, topic=st.sampled_from([None, "t"]))
