@@ -23,6 +23,7 @@ from .matrix import (
     MOST_CHOICES,
     WEB,
     Choices,
+    Key,
     SettingsMatrix,
     effective_matrix,
     fold,
@@ -224,16 +225,11 @@ class Inbox:
                 valid = ", ".join(self._channels)
                 raise InputError(f"Invalid channel {channel.id!r}; valid: {valid}")
         choices = without_topics_of_origins_off(matrix.choices())
-        # Clients send back what they were shown: a default is no choice.
-        chosen = {
-            key: enabled
-            for key, enabled in choices.items()
-            if key[1] or enabled is not self._defaults.get(key)
-        }
+        chosen = {key: on for key, on in choices.items() if self._is_choice(key, on)}
         if len(chosen) > MOST_CHOICES:
             raise InputError(
                 f"The settings have {len(chosen)} choices; valid: at most {MOST_CHOICES}. "
-                "Topics of an origin that is off do not count"
+                "Topics that are as their origin do not count"
             )
 
         async def work(connection: AsyncConnection) -> SettingsMatrix:
@@ -241,6 +237,17 @@ class Inbox:
             return await self._matrix(connection, user)
 
         return await self._database.write(work)
+
+    def _is_choice(self, key: Key, enabled: bool) -> bool:
+        """Whether anything is chosen: clients send back all that they were shown.
+
+        A channel that is as by default is no choice, nor is a topic that is on, as its origin is,
+        unless the defaults say something of it.
+        """
+        _, origin, topic = key
+        if topic:
+            return not enabled or key in self._defaults
+        return bool(origin) or enabled is not self._defaults.get(key)
 
     async def preferences(
         self,

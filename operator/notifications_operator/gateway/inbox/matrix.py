@@ -137,8 +137,6 @@ def relevant_keys(channel: str, origin: str, topic: str | None) -> list[Key]:
 def without_topics_of_origins_off(choices: Mapping[Key, bool]) -> dict[Key, bool]:
     """Return choices without those that never matter, whatever the defaults are.
 
-    A topic that is on is kept: it stays so if the defaults come to say that it is off.
-
     Parameters
     ----------
     choices

@@ -237,6 +237,23 @@ async def test_topics_of_an_origin_that_is_off_are_not_stored(
     assert await database.read(stored) == {("web", "plugin:a", ""): False}
 
 
+async def test_topics_that_are_as_their_origin_are_no_choices(database: Database) -> None:
+    """A page sends back all that it shows; of what the defaults say it must be kept."""
+    inbox = Inbox(database, defaults=matrix(Web={"plugin:a": True, "plugin:a/t": False}))
+    many = {f"plugin:a/{number}": True for number in range(6000)}
+    await inbox.save_settings(ADA, matrix(Web={"plugin:a": True, "plugin:a/t": True} | many))
+
+    async def stored(connection: AsyncConnection) -> dict[Key, bool]:
+        return await own_choices(connection, ADA)
+
+    assert await database.read(stored) == {
+        ("web", "plugin:a", ""): True,
+        ("web", "plugin:a", "t"): True,
+    }
+    assert await inbox.muted_by([ADA, BOB], origin="plugin:a", topic="t") == {BOB}
+    assert await inbox.muted_by([ADA, BOB], origin="plugin:a", topic="7") == frozenset()
+
+
 async def test_origins_and_topics_are_muted_side_by_side(database: Database) -> None:
     inbox = Inbox(database, defaults=matrix(Web={"plugin:d": True, "plugin:d/t": False}))
     await deliver(
