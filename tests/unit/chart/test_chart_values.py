@@ -398,6 +398,7 @@ class TestRefused:
                 "at '/notifications/processors': additional properties 'slack' not allowed",
             ),
             (email(sesConfig={"fromArn": "arn:canary"}), "'sesConfig' not allowed"),
+            (email(templateRenderer="canary"), "'templateRenderer' not allowed"),
             (transport(transport="ses", region="canary"), "must be one of 'smtp', 'sendmail'"),
             (transport(transport="azure", accessKey="canary"), "must be one of 'smtp', 'sendmail'"),
         ],
