@@ -67,6 +67,12 @@ async def follow(*versions: Object, epoch: int = 2, **changes: Any) -> Stage:
 
 
 @pytest.mark.parametrize("version", [inline, sliced])
+async def test_a_claim_that_its_own_process_made_anew_when_it_led_again(version: Any) -> None:
+    stage = await follow(version("Claimed", "1/a/1.1"), version("Claimed", "2/a/1.2"))
+    assert (stage.orphans, stage.overruled) == ([], [])
+
+
+@pytest.mark.parametrize("version", [inline, sliced])
 async def test_a_claim_that_another_process_put_an_end_to(version: Any) -> None:
     for later in (version("Retrying"), version("Unknown"), version("Claimed", "2/b/1.1")):
         stage = await follow(version("Claimed", "1/a/1.1"), later)
