@@ -137,6 +137,18 @@ def read_callers(text: str, *, namespace: str) -> Callers:
     )
 
 
+_UNREADABLE = (
+    yaml.YAMLError,
+    RecursionError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OverflowError,
+)
+"""What PyYAML raises, also for values that are none of the type their tag says."""
+
+
 def _load(text: str) -> Any:
     try:
         return yaml.safe_load(text)
@@ -144,11 +156,7 @@ def _load(text: str) -> Any:
         # What it says itself may quote a token.
         line = f" (line {error.problem_mark.line + 1})" if error.problem_mark else ""
         raise CallersError(f"it is not YAML{line}") from None
-    except (
-        # Values that are none of the type their tag says end PyYAML's constructors in many ways.
-        *(yaml.YAMLError, RecursionError, ValueError, LookupError),
-        *(AttributeError, TypeError, OverflowError),
-    ) as error:
+    except _UNREADABLE as error:
         raise CallersError(f"it is not YAML ({type(error).__name__})") from None
 
 
