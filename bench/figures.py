@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -91,3 +92,8 @@ def _text(value: float | None) -> str:
     if value == int(value):
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def percentiles(times: Sequence[float]) -> tuple[float, float]:
+    """Return the median and the 99th percentile of all there were."""
+    return statistics.median(times), statistics.quantiles(times, n=100, method="inclusive")[-1]

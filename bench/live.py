@@ -14,12 +14,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from statistics import median, quantiles
 from typing import Final
 
 from bench.bare_loop import bare_loop
 from bench.environment import Environment
-from bench.figures import Figure
+from bench.figures import Figure, percentiles
 from bench.gateway import Gateway, gateway
 from bench.page import Page, page
 from bench.signals_wire import ClientSocket
@@ -61,14 +60,14 @@ async def live(environment: Environment, samples: int) -> list[Figure]:
         ("page", shown),
         ("answer", [answer for answer, _ in own]),
     ):
-        pairs = zip(("p50", "p99"), _percentiles(seconds), _percentiles(peer), strict=True)
+        pairs = zip(("p50", "p99"), percentiles(seconds), percentiles(peer), strict=True)
         figures += [
             Figure(
                 figure=f"live.{part}.{which}",
-                value=value,
+                value=value * 1000,
                 unit="ms",
                 peer=_PEER,
-                peer_value=other,
+                peer_value=other * 1000,
             )
             for which, value, other in pairs
         ]
@@ -165,9 +164,3 @@ async def _bare(environment: Environment, namespace: str, samples: int) -> Seque
             await deliver(environment, namespace, delivered, f"n-{number}", number)
             for number in range(samples)
         ]
-
-
-def _percentiles(seconds: Sequence[float]) -> tuple[float, float]:
-    """Return the median and the 99th percentile in milliseconds."""
-    late = quantiles(seconds, n=100, method="inclusive")[-1]
-    return median(seconds) * 1000, late * 1000

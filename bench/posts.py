@@ -7,14 +7,13 @@ asked by the same ServiceAccount to create the same objects.
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bench.environment import Environment
-from bench.figures import Figure
+from bench.figures import Figure, percentiles
 from bench.gateway import INBOX, SUBJECT, Gateway, gateway
 from bench.single import IN_FLIGHT, USERS
 from bench.waiting import BenchmarkError
@@ -86,8 +85,8 @@ async def _measure(send: Send, count: int, place: Gateway | None = None) -> _Res
     return _Result(
         sent=_WARM + len(single) + count,
         rate=count / seconds,
-        loaded=_percentiles([task.result() for task in sent]),
-        alone=_percentiles(single),
+        loaded=percentiles([task.result() for task in sent]),
+        alone=percentiles(single),
         cpu=((place.usage.cpu if place else 0.0) - cpu) / count * 1000,
     )
 
@@ -96,10 +95,6 @@ async def _timed(send: Send, number: int) -> float:
     start = time.perf_counter()
     await send(number)
     return (time.perf_counter() - start) * 1000
-
-
-def _percentiles(times: Sequence[float]) -> tuple[float, float]:
-    return statistics.median(times), statistics.quantiles(times, n=100, method="inclusive")[-1]
 
 
 def _body(number: int) -> dict[str, Any]:
