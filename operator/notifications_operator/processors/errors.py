@@ -9,12 +9,16 @@ from ..api.reasons import Reason
 
 
 class Scope(StrEnum):
-    """What an error is about, and so what pauses because of it."""
+    """What a refusal is about, and so what the engine does because of it."""
 
     RECIPIENT = "recipient"
+    """One delivery: it is tried again or fails, and nothing else changes."""
+
     MESSAGE = "message"
-    CONNECTION = "connection"
+    """The message itself: a refusal for good ends the Notification's other deliveries too."""
+
     PROCESSOR = "processor"
+    """Everything that the processor sends: it pauses, and no delivery fails because of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +60,9 @@ class DeliveryError(Exception):
         Reply code of the protocol, such as 550.
     enhanced_code
         Enhanced status code (RFC 3463), such as ``5.1.1``.
+    conclusive
+        Whether the other side said whose fault it is. A permanent refusal that did not is judged
+        by evidence: what other deliveries of the processor meet with.
     """
 
     def __init__(
@@ -68,6 +75,7 @@ class DeliveryError(Exception):
         retry_after: float | None = None,
         code: int | None = None,
         enhanced_code: str | None = None,
+        conclusive: bool = True,
     ) -> None:
         super().__init__(f"{reason}: {message}")
         self.reason = reason
@@ -77,6 +85,7 @@ class DeliveryError(Exception):
         self.retry_after = retry_after
         self.code = code
         self.enhanced_code = enhanced_code
+        self.conclusive = conclusive
 
 
 class LeaseLost(DeliveryError):

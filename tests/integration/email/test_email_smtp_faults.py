@@ -17,7 +17,7 @@ from tests.support.smtp import Drop, Hang, Pause, Raw, Reply, Reset, SMTPPeer, S
 from tests.support.smtp.script import Action
 
 CONNECTION, MESSAGE, PROCESSOR, RECIPIENT = (
-    Scope.CONNECTION,
+    Scope.RECIPIENT,
     Scope.MESSAGE,
     Scope.PROCESSOR,
     Scope.RECIPIENT,

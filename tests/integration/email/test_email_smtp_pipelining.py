@@ -125,7 +125,7 @@ async def test_who_offers_it_and_drops_a_group_is_asked_one_by_one() -> None:
         error = await failure(pool, mail(name="1"))
         assert (error.reason, error.scope, error.retryable) == (
             Reason.TIMEOUT,
-            Scope.CONNECTION,
+            Scope.RECIPIENT,
             True,
         )
         for number in range(1, 4):

@@ -152,7 +152,7 @@ async def test_it_is_replaced_once() -> None:
 
         error = await failure(pool)
 
-        assert (error.reason, error.scope) == (Reason.CONNECT_FAILED, Scope.CONNECTION)
+        assert (error.reason, error.scope) == (Reason.CONNECT_FAILED, Scope.RECIPIENT)
         assert peer.ledger.connections == 2
 
 
@@ -202,7 +202,7 @@ async def test_a_connection_that_ends_between_two_parts_of_a_message_accepts_not
 
     assert (caught.value.reason, caught.value.scope) == (
         Reason.CONNECT_FAILED,
-        Scope.CONNECTION,
+        Scope.RECIPIENT,
     )
 
 

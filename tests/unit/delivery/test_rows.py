@@ -119,7 +119,7 @@ def test_skip_while_sending_is_skipped() -> None:
     assert (after.state, after.reason) == (DeliveryState.SKIPPED, Reason.INVALID_ADDRESS)
 
 
-@pytest.mark.parametrize("scope", [Scope.RECIPIENT, Scope.MESSAGE, Scope.CONNECTION])
+@pytest.mark.parametrize("scope", [Scope.RECIPIENT, Scope.MESSAGE])
 def test_permanent_error_fails(scope: Scope) -> None:
     failure = error(
         Reason.RECIPIENT_REJECTED,
@@ -135,7 +135,7 @@ def test_permanent_error_fails(scope: Scope) -> None:
     assert after.next_attempt_time is None
 
 
-@pytest.mark.parametrize("scope", [Scope.RECIPIENT, Scope.MESSAGE, Scope.CONNECTION])
+@pytest.mark.parametrize("scope", [Scope.RECIPIENT, Scope.MESSAGE])
 def test_retryable_error_is_tried_again(scope: Scope) -> None:
     after = recorded(claimed(), error(Reason.GREYLISTED, "come back", scope=scope))
     assert (after.state, after.reason) == (DeliveryState.RETRYING, Reason.GREYLISTED)

@@ -194,7 +194,7 @@ _RULES = (
     _rule(Reason.GREYLISTED, scope=Scope.RECIPIENT, enhanced="4.7.1|4.2.1"),
     _rule(Reason.RATE_LIMITED, enhanced="4.7.x"),
     # RFC 5321 3.8: the server closes the connection.
-    _rule(Reason.SERVER_BUSY, scope=Scope.CONNECTION, codes="421"),
+    _rule(Reason.SERVER_BUSY, scope=Scope.RECIPIENT, codes="421"),
     # RFC 6531 3.5: X.6.7 non-ASCII addresses not permitted for that recipient, X.6.9 no SMTPUTF8.
     _rule(Reason.INVALID_ADDRESS, scope=Scope.RECIPIENT, enhanced="x.6.7|x.6.9"),
     # The sender. RFC 3463 3.2: X.1.7 syntax, X.1.8 bad address; Exchange: X.7.60 may not send as
@@ -235,7 +235,7 @@ _RULES = (
     # RFC 5321 4.2.3: 552 exceeded storage allocation, after the message: it is too large.
     _rule(Reason.TOO_LARGE, scope=Scope.MESSAGE, phases=_CONTENT, codes="552"),
     # RFC 5321 4.2.3: 503 bad sequence; the server has lost the thread, a new connection helps.
-    _rule(Reason.SERVER_BUSY, scope=Scope.CONNECTION, retryable=True, codes="503"),
+    _rule(Reason.SERVER_BUSY, scope=Scope.RECIPIENT, retryable=True, codes="503"),
     # RFC 5321 4.2.3: 450, 451, 452, 455, and any 4yz that is not known: try again.
     _rule(Reason.SERVER_BUSY, codes="4xx"),
     # RFC 5321 4.2.3: 550, 551, 553, 554 and, RFC 7504, 521 and 556.
@@ -266,7 +266,7 @@ def refusal(phase: Phase, reply: Reply) -> DeliveryError:
     )
 
 
-_UNEXPECTED = _rule(Reason.SERVER_BUSY, scope=Scope.CONNECTION, retryable=True)
+_UNEXPECTED = _rule(Reason.SERVER_BUSY, scope=Scope.RECIPIENT, retryable=True)
 """For RSET, to which there is nothing to refuse."""
 
 
@@ -282,4 +282,4 @@ def _scope_of(phase: Phase, *, permanent: bool) -> Scope:
         case Phase.DATA | Phase.MESSAGE:
             return Scope.MESSAGE
         case _:
-            return Scope.PROCESSOR if permanent else Scope.CONNECTION
+            return Scope.PROCESSOR if permanent else Scope.RECIPIENT

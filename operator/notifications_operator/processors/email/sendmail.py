@@ -163,7 +163,7 @@ class SendmailTransport:
                 scope=Scope.MESSAGE,
                 retryable=True,
             )
-        return DeliveryError(reason, f"{self._path} {what}", scope=Scope.CONNECTION, retryable=True)
+        return DeliveryError(reason, f"{self._path} {what}", scope=Scope.RECIPIENT, retryable=True)
 
     def _not_runnable(self, problem: str) -> DeliveryError:
         return DeliveryError(

@@ -300,7 +300,7 @@ class SMTPConnection:
 
     def _error(self, reason: Reason, what: str) -> DeliveryError:
         return DeliveryError(
-            reason, f"{self._server.address} {what}", scope=Scope.CONNECTION, retryable=True
+            reason, f"{self._server.address} {what}", scope=Scope.RECIPIENT, retryable=True
         )
 
     def _ambiguous(self, what: str) -> DeliveryError:

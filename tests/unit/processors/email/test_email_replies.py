@@ -15,7 +15,7 @@ R = Reason
 RECIPIENT, MESSAGE, CONNECTION, PROCESSOR = (
     Scope.RECIPIENT,
     Scope.MESSAGE,
-    Scope.CONNECTION,
+    Scope.RECIPIENT,
     Scope.PROCESSOR,
 )
 AGAIN, NEVER = True, False
