@@ -418,9 +418,7 @@ class Runner:
         """The status cannot be stored: fall back to the states alone, then wait."""
         logger.error("a status was refused: %s", error, extra=self._extra())
         if self._stored.minimal:
-            # Nobody else shall wait for slots that this one cannot use.
-            results = self._attempts.sends.results
-            self._attempts.slots.let_go(Counter(processor for processor, *_ in results))
+            self._let_slots_go()
             self._failures += 1
             return REFUSED_DELAY
         self._stored.minimal = True
@@ -430,7 +428,13 @@ class Runner:
         await self._stored.announcer.warn("StatusRefused", "Record", note)
         return 0.0
 
+    def _let_slots_go(self) -> None:
+        """Give slots back: nobody else shall wait for what this one cannot use."""
+        results = self._attempts.sends.results
+        self._attempts.slots.let_go(Counter(processor for processor, *_ in results))
+
     def _back_off(self) -> float:
+        self._let_slots_go()
         self._failures += 1
         return min(0.25 * 2.0 ** min(self._failures, 7), 30.0)
 
