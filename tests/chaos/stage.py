@@ -181,15 +181,14 @@ class Stage:
         return name
 
     async def late(self, *, namespace: str, seconds: float) -> list[str]:
-        """Return what is not complete in a namespace within so many seconds."""
+        """Return what is not complete in a namespace within so many seconds, and how far it is."""
         end = time.monotonic() + seconds
         while True:
             bodies = await self._persist(self.bodies) or []
-            settled = {body["metadata"]["name"] for body in bodies if _settled(body)}
             late = [
-                job.name
-                for job in self.jobs.values()
-                if job.namespace == namespace and job.name not in settled
+                f"{body['metadata']['name']} ({_progress(body)})"
+                for body in bodies
+                if body["metadata"]["namespace"] == namespace and not _settled(body)
             ]
             if not late or time.monotonic() > end:
                 return late
@@ -441,6 +440,13 @@ def _by_user(
 
 def _renamed(key: Key, names: Mapping[str, str]) -> Key:
     return key._replace(notification=names.get(key.notification, key.notification))
+
+
+def _progress(body: Object) -> str:
+    """Say how far a Notification is."""
+    states = Counter(f"{row.key.processor} {row.state} {row.reason}" for row in rows_of(body))
+    rows = ", ".join(f"{times} {state}" for state, times in states.items())
+    return f"{body.get('status', {}).get('state')}: {rows or 'no rows'}"
 
 
 def _settled(body: Object) -> bool:
