@@ -120,7 +120,7 @@ class SMTPPeer:
         """The TLS context of one handshake."""
         if self.certificate is None:
             raise RuntimeError("this SMTP peer has no certificate")
-        return self.certificate.server_context()
+        return self.certificate.context
 
     def authenticates(self, username: str, password: str) -> bool:
         """Say whether these are the peer's credentials."""

@@ -14,6 +14,7 @@ from functools import cached_property
 from ...api.email import SecretKeyRef, SMTPTransport, TLSConfig
 from ...api.processor import NotificationProcessorSpec
 from ...catalog.quoting import quoted
+from ...tls import client_context
 from ..base import SecretKey
 from ..errors import InvalidProcessorConfig, SecretNotFound
 from .redaction import Redactor
@@ -186,10 +187,9 @@ def _tls_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLC
     With ``caSecretRef`` only that authority is trusted, otherwise those of the system.
     """
     if tls.ca_secret_ref is None:
-        context = ssl.create_default_context()
+        context = client_context()
     else:
         context = _context_of_authority(_key(tls.ca_secret_ref), secrets)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls.insecure_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -199,17 +199,13 @@ def _tls_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLC
 def _context_of_authority(key: SecretKey, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLContext:
     # What is not ASCII can only be a comment between the certificates.
     pem = _value(key, secrets).decode("ascii", "ignore")
-    invalid = InvalidProcessorConfig(
-        f"spec.email.transportConfig.tls.caSecretRef: Secret {key.secret!r}, key {key.key!r}: "
-        "holds no certificate in PEM form"
-    )
-    if not pem:
-        # Of nothing, ssl makes a context that trusts the system's authorities.
-        raise invalid
     try:
-        return ssl.create_default_context(cadata=pem)
+        return client_context(authorities=pem)
     except ssl.SSLError:
-        raise invalid from None
+        raise InvalidProcessorConfig(
+            f"spec.email.transportConfig.tls.caSecretRef: Secret {key.secret!r}, key {key.key!r}: "
+            "holds no certificate in PEM form"
+        ) from None
 
 
 def _host(field_name: str, value: str) -> str:
