@@ -29,7 +29,7 @@ VALID_ADDRESS = "name@example.com"
 # characters (such as right-to-left overrides), no surrogates, nothing private or unassigned.
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
 _LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_ADDRESS = re.compile(rf"{_ATEXT}(\.{_ATEXT})*@{_LABEL}(\.{_LABEL})*")
+_ADDRESS = re.compile(rf"(?P<local>{_ATEXT}(\.{_ATEXT})*)@{_LABEL}(\.{_LABEL})*")
 _JOINERS_DROPPED = dict.fromkeys(map(ord, JOINERS))
 
 
@@ -48,20 +48,25 @@ def wire_address(text: str) -> str:
     """
     if len(text) > MAX_ADDRESS_OCTETS:
         raise ValueError(f"it has more than {MAX_ADDRESS_OCTETS} characters")
-    local, at, domain = text.rpartition("@")
-    if not (local.isprintable() and domain.translate(_JOINERS_DROPPED).isprintable()):
+    address = text if text.isascii() else _with_ascii_domain(text)
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
         raise ValueError(f"valid: {VALID_ADDRESS}")
-    try:
-        address = f"{local}{at}{ascii_domain(domain)}"
-    except ValueError as error:
-        raise ValueError(f"its domain has no form in ASCII: {error}") from None
-    if not _ADDRESS.fullmatch(address):
-        raise ValueError(f"valid: {VALID_ADDRESS}")
-    if len(local.encode()) > MAX_LOCAL_PART_OCTETS:
+    if len(match["local"].encode()) > MAX_LOCAL_PART_OCTETS:
         raise ValueError(f"it has more than {MAX_LOCAL_PART_OCTETS} octets before its @")
     if len(address.encode()) > MAX_ADDRESS_OCTETS:
         raise ValueError(f"it has more than {MAX_ADDRESS_OCTETS} octets")
     return address
+
+
+def _with_ascii_domain(text: str) -> str:
+    local, at, domain = text.rpartition("@")
+    if not (local.isprintable() and domain.translate(_JOINERS_DROPPED).isprintable()):
+        raise ValueError(f"valid: {VALID_ADDRESS}")
+    try:
+        return f"{local}{at}{ascii_domain(domain)}"
+    except ValueError as error:
+        raise ValueError(f"its domain has no form in ASCII: {error}") from None
 
 
 def is_address(text: str) -> bool:
@@ -78,6 +83,8 @@ def normalized(address: str) -> str:
 
     Upstream's is trimmed and in lower case.
     """
+    if address.isascii():
+        return address.strip().lower()
     local, at, domain = address.strip().rpartition("@")
     return f"{local.lower()}{at}{normalized_domain(domain)}"
 

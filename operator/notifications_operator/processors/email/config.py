@@ -230,13 +230,13 @@ def _client_name(field_name: str, value: str) -> str:
     try:
         return address_literal(literal["address"] if literal else value)
     except ValueError:
-        name = _host_name(value.rstrip("."))
+        name = _host_name(value)
     if name is None:
         raise InvalidProcessorConfig(
             f"{field_name}: {quoted(value)} is no host name and no address literal; valid: "
             "mail.example.com, [192.0.2.1], [IPv6:2001:db8::1]"
         )
-    return name
+    return name.rstrip(".")
 
 
 def _host_name(value: str) -> str | None:

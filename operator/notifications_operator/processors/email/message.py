@@ -54,10 +54,8 @@ class PreparedMessage:
             belongs to the thread of a scope.
         """
         message_id = f"<{identity}@{self.domain}>"
-        fields = [
-            f"To: {wire_address(address)}\r\n".encode(),
-            headers.structured("Message-ID", message_id),
-        ]
+        to = address if address.isascii() else wire_address(address)
+        fields = [f"To: {to}\r\n".encode(), headers.structured("Message-ID", message_id)]
         if first_identity is not None and not self.threaded:
             fields += _reply_to(f"<{first_identity}@{self.domain}>")
         return b"".join([*fields, self.body])

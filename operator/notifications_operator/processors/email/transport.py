@@ -30,9 +30,10 @@ class Mail:
     data: bytes
 
     def __post_init__(self) -> None:
-        for name in ("sender", "recipient"):
-            if not (address := getattr(self, name)).isascii():
-                object.__setattr__(self, name, wire_address(address))
+        if not self.sender.isascii():
+            object.__setattr__(self, "sender", wire_address(self.sender))
+        if not self.recipient.isascii():
+            object.__setattr__(self, "recipient", wire_address(self.recipient))
 
 
 class Transport(Protocol):

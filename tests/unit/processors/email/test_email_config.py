@@ -187,6 +187,7 @@ def test_the_name_in_the_certificate_may_differ(given: str, name: str) -> None:
         ("notifications.example.com", "notifications.example.com"),
         ("notifications.example.com.", "notifications.example.com"),
         ("Bücher.example", "xn--bcher-kva.example"),
+        ("bücher.example\u3002", "xn--bcher-kva.example"),
         ("relay", "relay"),
         ("10.1.2.3", "[10.1.2.3]"),
         ("[10.1.2.3]", "[10.1.2.3]"),
