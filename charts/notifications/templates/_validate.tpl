@@ -65,7 +65,7 @@ messages shows a credential.
 {{- $transport := .transportConfig | default dict }}
 {{- $kind := $transport.transport }}
 {{- $own := dict
-      "smtp" (list "transport" "hostname" "port" "secure" "requireTls" "ignoreTls" "username" "password" "tls")
+      "smtp" (list "transport" "hostname" "port" "name" "secure" "requireTls" "ignoreTls" "username" "password" "tls")
       "sendmail" (list "transport" "path" "newline")
       "stream" (list "transport") }}
 {{- if not .sender }}

@@ -25,10 +25,17 @@ ADDRESS_PATTERN = f"^ *{_ADDRESS} *$"
 DOMAIN_PATTERN = f"^{_ATOM}$"
 """A domain without ``@``."""
 
-HOSTNAME_PATTERN = (
-    r"^([A-Za-z0-9_]([-.A-Za-z0-9_]*[A-Za-z0-9_.])?|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$"
-)
+# Letters, digits, "_", "-" and "."; of what is outside ASCII all but control characters.
+_HOST_END = r"[^\x00-/:-@\[-^`{-\xa0]"
+_HOST_INNER = r"[^\x00-,/:-@\[-^`{-\xa0]"
+_HOST_NAME = rf"{_HOST_END}({_HOST_INNER}*({_HOST_END}|\.))?"
+_IPV6 = "[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*"
+
+HOSTNAME_PATTERN = f"^({_HOST_NAME}|{_IPV6})$"
 """A DNS name or an IP address; no scheme and no port."""
+
+CLIENT_NAME_PATTERN = rf"^({_HOST_NAME}|{_IPV6}|\[([0-9.]+|([Ii][Pp][Vv]6:)?{_IPV6})\])$"
+"""The same, or an address literal such as ``[192.0.2.1]`` (RFC 5321 section 4.1.3)."""
 
 PATH_PATTERN = r"^/[^\x00-\x1f\x7f]*$"
 """An absolute path."""
@@ -37,6 +44,7 @@ Mailbox = Annotated[str, StringConstraints(max_length=320, pattern=MAILBOX_PATTE
 Address = Annotated[str, StringConstraints(max_length=320, pattern=ADDRESS_PATTERN)]
 Domain = Annotated[str, StringConstraints(max_length=253, pattern=DOMAIN_PATTERN)]
 Hostname = Annotated[str, StringConstraints(max_length=253, pattern=HOSTNAME_PATTERN)]
+ClientName = Annotated[str, StringConstraints(max_length=253, pattern=CLIENT_NAME_PATTERN)]
 
 
 class SecretKeyRef(KubernetesModel):
@@ -79,6 +87,7 @@ class SMTPTransport(_Transport):
     transport: Literal["smtp"]
     hostname: Hostname
     port: Annotated[int, Field(ge=1, le=65535), UNCOERCED]
+    name: ClientName | None = None
     secure: Boolean = False
     require_tls: Boolean = False
     ignore_tls: Boolean = False

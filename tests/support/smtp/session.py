@@ -36,7 +36,11 @@ _PATH = rf"<(?P<address>{_ATOM}(\.{_ATOM})*@{_LABEL}(\.{_LABEL})*)>"
 _PARAMETERS = r"(?P<parameters>( [A-Za-z0-9][A-Za-z0-9-]*(=[\x21-\x3c\x3e-\x7e]+)?)*)"
 _MAIL = re.compile(rf"(?i:FROM):{_PATH}{_PARAMETERS}")
 _RCPT = re.compile(rf"(?i:TO):{_PATH}{_PARAMETERS}")
-_EHLO_NAME = re.compile(rf"({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f.:]+(IPv6:[0-9A-Fa-f:.]+)?\])")
+_ASCII_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_EHLO_NAME = re.compile(
+    rf"{_ASCII_LABEL}(\.{_ASCII_LABEL})*"
+    r"|\[([0-9]{1,3}(\.[0-9]{1,3}){3}|IPv6:[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]"
+)
 _GROUPED = ("MAIL", "RCPT", "RSET")
 """What may be followed by another command of its group (RFC 2920 section 3.1)."""
 _REQUIRED_HEADERS = ("From", "To", "Date", "Message-ID", "Subject")
@@ -225,6 +229,10 @@ class Session:
         if not _EHLO_NAME.fullmatch(name):
             await self._refuse("ehlo", "501 5.5.4 bad domain", f"EHLO name {name!r}")
             return
+        self._ledger.client_names.append(name)
+        if self._peer.refused_names is not None and self._peer.refused_names.match(name):
+            await self._refuse("ehlo", "421 4.7.0 Try again later, closing connection. (EHLO)")
+            raise Gone
         self._greeted = True
         self._forget_transaction()
         await self._say("\n".join(["250 scripted greets you", *self._extensions()]))

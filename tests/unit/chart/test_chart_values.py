@@ -97,6 +97,11 @@ class TestProcessor:
         assert not [document for document in rendered if document["kind"] == "Secret"]
         assert "secretRef" not in find(rendered, "NotificationProcessor")["spec"]
 
+    def test_the_name_for_ehlo_is_passed_on(self, helm: Helm) -> None:
+        rendered = render(helm, transport(name="notifications.example.com"))
+        spec = find(rendered, "NotificationProcessor")["spec"]
+        assert spec["email"]["transportConfig"]["name"] == "notifications.example.com"
+
     def test_what_is_not_emails_is_beside_it(self, helm: Helm) -> None:
         given = CASES["stream"].values["notifications"]["processors"]["email"]
         spec = find(render(helm, CASES["stream"].values), "NotificationProcessor")["spec"]

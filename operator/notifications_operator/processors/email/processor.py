@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Self
 
@@ -27,7 +28,7 @@ from ..base import (
     delivery_identity,
 )
 from ..errors import DeliveryError, InvalidProcessorConfig, Outcome, Skip
-from .addresses import AddressBook, Mailbox, normalized
+from .addresses import AddressBook, Mailbox, normalized, wire_address
 from .config import smtp_secret_keys, smtp_server
 from .message import PreparedMessage, prepare
 from .policy import AddressPolicy
@@ -85,6 +86,8 @@ class EmailProcessor(Processor):
         )
         self._app_base_url = context.environment.app_base_url
         self._policy = AddressPolicy(config)
+        broadcasts = config.broadcast_config
+        self._receivers = _addresses_by_key(broadcasts.receiver_emails if broadcasts else ())
         self._book = AddressBook(config.cache.ttl, clock)
         self._now = now
         self._prepared: OrderedDict[
@@ -188,7 +191,8 @@ class EmailProcessor(Processor):
 
     def _address(self, recipient: str, directory: Directory) -> str | None:
         if "@" in recipient:
-            return recipient
+            # Of one that is not configured any more only the recipient is known.
+            return self._receivers.get(recipient, recipient)
         user = directory.get(EntityRef.parse(recipient))
         return self._book.address_of(recipient, user.email if user else None)
 
@@ -237,12 +241,14 @@ def _mailbox(field_name: str, text: str) -> Mailbox:
         mailbox = Mailbox.parse(text)
     except ValueError as error:
         raise InvalidProcessorConfig(f"{field_name}: {quoted(text)} is invalid: {error}") from None
-    if not mailbox.address.isascii():
+    address = wire_address(mailbox.address)
+    if not address.isascii():
         # Every mail carries it, and not every server takes it.
         raise InvalidProcessorConfig(
-            f"{field_name}: {quoted(text)} is invalid: write the address in ASCII (xn-- form)"
+            f"{field_name}: {quoted(text)} is invalid: what is before the @ must be in ASCII, "
+            "because not every server takes other letters there"
         )
-    return mailbox
+    return replace(mailbox, address=address)
 
 
 def _transport(context: ProcessorContext, config: EmailConfig) -> Transport:
@@ -257,16 +263,28 @@ def _transport(context: ProcessorContext, config: EmailConfig) -> Transport:
 
 
 def _address_targets(receivers: Sequence[str], policy: AddressPolicy) -> Iterator[Target]:
-    for address in dict.fromkeys(map(_receiver_address, receivers)):
-        yield Target(recipient=address, skip=policy.objection(address))
+    for key, address in _addresses_by_key(receivers).items():
+        yield Target(recipient=key, skip=policy.objection(address))
+
+
+def _addresses_by_key(receivers: Sequence[str]) -> Mapping[str, str]:
+    """Return the addresses to send to, as they were written, by the recipients they stand for.
+
+    Of several that are one the first counts. A recipient is the address in lower case, which
+    stays what it is when somebody writes other capitals: the ledger knows it by that.
+    """
+    first: dict[str, str] = {}
+    for address in map(_receiver_address, receivers):
+        first.setdefault(normalized(address), address)
+    return {address.lower(): address for address in first.values()}
 
 
 def _receiver_address(text: str) -> str:
     """Return the address of ``Name <address>``, or the text if it is none, to be skipped."""
     try:
-        return normalized(Mailbox.parse(text.strip()).address)
+        return Mailbox.parse(text.strip()).address
     except ValueError:
-        return normalized(text)
+        return text.strip()
 
 
 def _no_address(ref: str) -> Skip:

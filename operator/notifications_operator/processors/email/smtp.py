@@ -138,7 +138,8 @@ class SMTPConnection:
         if not mail.recipient.isascii() and "smtputf8" not in self._extensions:
             raise DeliveryError(
                 Reason.INVALID_ADDRESS,
-                f"{self._server.address} does not take addresses outside ASCII (SMTPUTF8)",
+                f"{self._server.address} does not take addresses with letters outside ASCII before "
+                "their @ (SMTPUTF8)",
                 scope=Scope.RECIPIENT,
                 retryable=False,
             )

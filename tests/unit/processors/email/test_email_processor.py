@@ -115,6 +115,15 @@ def test_two_users_with_one_address_get_one_mail() -> None:
     assert "user:default/jane" in skip.message
 
 
+def test_two_spellings_of_a_domain_are_one_address() -> None:
+    users = (user("a", "a@münchen.example"), user("b", "A@xn--mnchen-3ya.example"))
+
+    assert reached(processor().targets(notification(), audience(*users))) == {
+        "user:default/a": None,
+        "user:default/b": Reason.DUPLICATE_ADDRESS,
+    }
+
+
 def test_a_skipped_user_does_not_stand_in_the_way_of_the_next() -> None:
     twins = (user("a", "bad@@example.com"), user("b", "bad@@example.com"))
 
@@ -199,6 +208,66 @@ async def test_a_mail_goes_to_the_users_address() -> None:
     assert outbox.messages[0]["From"] == "Platform <sender@mycompany.com>"
     assert outbox.messages[0]["Reply-To"] == "re@mycompany.com"
     assert outbox.messages[0]["To"] == "jane@example.com"
+
+
+async def test_domains_outside_ascii_go_in_ascii() -> None:
+    outbox = Outbox()
+
+    await processor(outbox, sender="Bücher <Post@bücher.example>", replyTo="re@рф.example").send(
+        notification(topic="builds"),
+        ["user:default/juergen"],
+        sending([user("juergen", "Juergen@bücher.example")]),
+    )
+
+    (mail,), (message,) = outbox.mails, outbox.messages
+    assert (mail.sender, mail.recipient) == (
+        "Post@xn--bcher-kva.example",
+        "Juergen@xn--bcher-kva.example",
+    )
+    assert mail.data.isascii()
+    assert message["From"] == "Bücher <Post@xn--bcher-kva.example>"
+    assert message["Reply-To"] == "re@xn--p1ai.example"
+    assert message["To"] == "Juergen@xn--bcher-kva.example"
+    assert message["Message-ID"].endswith("@xn--bcher-kva.example>")
+    assert message["List-Id"].endswith(".notifications.xn--bcher-kva.example>")
+
+
+RECEIVERS = {
+    "receiver": "config",
+    "receiverEmails": [
+        "Ops Team <Ops.Team@Example.com>",
+        "OPS.TEAM@example.com",
+        "Rathaus@München.example",
+        "rathaus@xn--mnchen-3ya.example",
+    ],
+}
+
+
+async def test_a_list_of_receivers_is_compared_without_case_and_sent_to_with_it() -> None:
+    """RFC 5321 section 2.4: the case of local parts must be preserved."""
+    outbox = Outbox()
+    mail_processor = processor(outbox, broadcastConfig=RECEIVERS)
+    item = notification(broadcast=True)
+
+    targets = mail_processor.targets(item, audience(broadcast=True))
+    for target in targets:
+        await mail_processor.send(item, [target.recipient], sending())
+
+    # Rows of releases that sent to these very keys go on.
+    assert reached(targets) == {"ops.team@example.com": None, "rathaus@münchen.example": None}
+    addresses = ["Ops.Team@Example.com", "Rathaus@xn--mnchen-3ya.example"]
+    assert [mail.recipient for mail in outbox.mails] == addresses
+    assert [message["To"] for message in outbox.messages] == addresses
+
+
+async def test_a_receiver_that_is_not_configured_any_more_is_sent_to_as_recorded() -> None:
+    outbox = Outbox()
+
+    await processor(outbox, broadcastConfig=RECEIVERS).send(
+        notification(broadcast=True), ["gone@example.com"], sending()
+    )
+
+    assert [mail.recipient for mail in outbox.mails] == ["gone@example.com"]
 
 
 async def test_a_mail_goes_to_an_address_as_such() -> None:
