@@ -135,7 +135,7 @@ def misplaced(known: JSON, email: JSON) -> JSON:
     processors = _has_one_of(known["processors"])
     notifications = _has_one_of(known["notifications"])
     return {
-        "description": "Keys that nothing reads; the templates refuse them, and name the right ones.",
+        "description": "Keys that nothing reads; the templates name the right ones.",
         **_below(
             "notifications",
             notifications,
@@ -181,7 +181,7 @@ def _convert(node: JSON) -> JSON:
 
 
 def _types(node: JSON) -> str | list[str]:
-    """Return the types of a value; a field without one is a number or a boolean, or a text of it."""
+    """Return the types of a value; without one it is a number or a boolean, or a text of it."""
     if node.get("x-kubernetes-int-or-string"):
         return ["integer", "string"]
     if "type" in node:

@@ -21,12 +21,12 @@ because a schema cannot say what to write instead.
 
 {{- /*
 Collects the paths with a placeholder: {"path": "", "value": ., "found": {"unfilled": []}}. Left out
-is what is not ours to read: entities, further resources, annotations and relabelings, in which
-${1} has a meaning. The same names are in values.schema.json.
+is what is not ours to read: entities, further resources, annotations, what a parent chart shares,
+and relabelings, in which ${1} has a meaning. The same names are in values.schema.json.
 */ -}}
 {{- define "notifications.appConfig.unfilled" -}}
 {{- $placeholder := "[$][{][^}]*[}]" }}
-{{- $foreign := list "entities" "extraObjects" "annotations" "podAnnotations" "relabelings" "metricRelabelings" }}
+{{- $foreign := list "global" "entities" "extraObjects" "annotations" "podAnnotations" "relabelings" "metricRelabelings" }}
 {{- $path := .path }}
 {{- $found := .found }}
 {{- $here := false }}
@@ -49,7 +49,7 @@ ${1} has a meaning. The same names are in values.schema.json.
 {{- end }}
 {{- if $here }}
 {{- $remedy := "write the value itself" }}
-{{- if regexMatch "[.]transportConfig[.](username|password)$" $path }}
+{{- if regexMatch "[.](?i:user|username|pass|password)$" $path }}
 {{- $remedy = "put it into a Secret with the keys username and password, and name that in notifications.processors.email.existingSecret" }}
 {{- else if hasPrefix "gateway.tokens.externalAccess" $path }}
 {{- $remedy = "put the callers into a Secret with the key callers.yaml, and name that in gateway.tokens.existingSecret" }}
@@ -62,8 +62,10 @@ ${1} has a meaning. The same names are in values.schema.json.
 {{- define "notifications.appConfig.misplaced" -}}
 {{- $found := .found }}
 {{- $known := .root.Files.Get "files/misplaced-keys.yaml" | fromYaml }}
-{{- $notifications := .root.Values.notifications | default dict }}
-{{- $processors := $notifications.processors | default dict }}
+{{- $notifications := include "notifications.appConfig.object" .root.Values.notifications | fromJson }}
+{{- $processors := include "notifications.appConfig.object" $notifications.processors | fromJson }}
+{{- $email := include "notifications.appConfig.object" $processors.email | fromJson }}
+{{- $transport := include "notifications.appConfig.object" $email.transportConfig | fromJson }}
 {{- range $parent, $block := dict "notifications" $notifications "processors" $processors }}
 {{- $path := ternary "notifications" "notifications.processors" (eq $parent "notifications") }}
 {{- range $key, $value := $block }}
@@ -72,8 +74,7 @@ ${1} has a meaning. The same names are in values.schema.json.
 {{- end }}
 {{- end }}
 {{- end }}
-{{- $email := $processors.email | default dict }}
-{{- range $prefix, $block := dict "" $email "transportConfig." ($email.transportConfig | default dict) }}
+{{- range $prefix, $block := dict "" $email "transportConfig." $transport }}
 {{- range $key, $value := $block }}
 {{- $path := printf "notifications.processors.email.%s%s" $prefix $key }}
 {{- $meant := get $known.keys (lower $key) }}
@@ -84,6 +85,11 @@ ${1} has a meaning. The same names are in values.schema.json.
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* An object as JSON; an empty one for whatever is none. */ -}}
+{{- define "notifications.appConfig.object" -}}
+{{- ternary . dict (kindIs "map" .) | toJson }}
 {{- end }}
 
 {{- /* Collects what is in an object that nothing reads: {"path": "", "value": ., "known": ., "found": .}. */ -}}

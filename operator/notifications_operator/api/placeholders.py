@@ -1,6 +1,6 @@
-"""Placeholders such as ``${NAME}``: Backstage fills them in from its environment, nothing does here.
+"""Placeholders such as ``${NAME}``, which Backstage fills in from its environment.
 
-One that is left over would be used as it stands: as a host, an address, a password or a token.
+Nothing does so here: one that is left would be used as a host, an address, a password or a token.
 """
 
 from __future__ import annotations
