@@ -426,7 +426,7 @@ class TestRefused:
             (email(sender="a@b\nBcc: c@d"), "email/sender'"),
             (email(concurrencyLimit=0), "email/concurrencyLimit': minimum: got 0, want 1"),
             (email(concurrencyLimit="101"), "email/concurrencyLimit': '101' does not match"),
-            (email(concurrencyLimit=True), "got boolean, want null, integer or string"),
+            (email(concurrencyLimit=True), "got boolean, want null or integer or string"),
             (transport(secure="maybe"), "transportConfig/secure': 'maybe' does not match"),
             (transport(ignoreTls="false"), "transportConfig/ignoreTls': got string"),
             (email(broadcastConfig={}), "missing property 'receiver'"),
