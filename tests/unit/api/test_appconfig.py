@@ -26,12 +26,12 @@ from notifications_operator.api.email import EmailConfig, SMTPTransport
 def takes(model: type[BaseModel], **fields: Any) -> Any:
     """Return what a model makes of one field beside those it needs, or ``None``."""
     (name,) = fields
-    needed = {
+    needed: dict[type[BaseModel], dict[str, Any]] = {
         SMTPTransport: {"transport": "smtp", "hostname": "a", "port": 25},
         EmailConfig: {"sender": "a@b", "transportConfig": {"transport": "stream"}},
-    }[model]
+    }
     try:
-        read = model.model_validate({**needed, **fields})
+        read = model.model_validate({**needed[model], **fields})
     except ValidationError:
         return None
     return read.model_dump(by_alias=True)[name]
