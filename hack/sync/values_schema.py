@@ -155,8 +155,8 @@ def _below(name: str, *conditions: JSON) -> JSON:
 
 
 def _has_one_of(names: Sequence[str], *, but: Collection[str] = ()) -> JSON:
-    """Return the schema of an object with a key of these names, in any case."""
-    named: JSON = {"pattern": f"^(?i:{'|'.join(names)})$"}
+    """Return the schema of an object with a key of these names, written in any way."""
+    named: JSON = {"pattern": f"^(?i:{'|'.join(names).replace('-', '[-_]?')})$"}
     if but:
         named["not"] = {"enum": list(but)}
     return {"type": "object", "not": {"propertyNames": {"not": named}}}

@@ -61,7 +61,14 @@ and relabelings, in which ${1} has a meaning. The same names are in values.schem
 {{- /* Collects keys in a place or of a name that nothing reads: {"root": ., "found": {"misplaced": []}}. */ -}}
 {{- define "notifications.appConfig.misplaced" -}}
 {{- $found := .found }}
-{{- $known := .root.Files.Get "files/misplaced-keys.yaml" | fromYaml }}
+{{- $known := dict }}
+{{- range $group, $names := .root.Files.Get "files/misplaced-keys.yaml" | fromYaml }}
+{{- $folded := dict }}
+{{- range $name, $meant := $names }}
+{{- $_ := set $folded (include "notifications.appConfig.folded" (kindIs "slice" $names | ternary $meant $name)) $meant }}
+{{- end }}
+{{- $_ := set $known $group $folded }}
+{{- end }}
 {{- $notifications := include "notifications.appConfig.object" .root.Values.notifications | fromJson }}
 {{- $processors := include "notifications.appConfig.object" $notifications.processors | fromJson }}
 {{- $email := include "notifications.appConfig.object" $processors.email | fromJson }}
@@ -69,7 +76,7 @@ and relabelings, in which ${1} has a meaning. The same names are in values.schem
 {{- range $parent, $block := dict "notifications" $notifications "processors" $processors }}
 {{- $path := ternary "notifications" "notifications.processors" (eq $parent "notifications") }}
 {{- range $key, $value := $block }}
-{{- if has (lower $key) (get $known $parent) }}
+{{- if hasKey (get $known $parent) (include "notifications.appConfig.folded" $key) }}
 {{- include "notifications.appConfig.group" (dict "path" (printf "%s.%s" $path $key) "value" $value "known" $known "found" $found) }}
 {{- end }}
 {{- end }}
@@ -77,14 +84,19 @@ and relabelings, in which ${1} has a meaning. The same names are in values.schem
 {{- range $prefix, $block := dict "" $email "transportConfig." $transport }}
 {{- range $key, $value := $block }}
 {{- $path := printf "notifications.processors.email.%s%s" $prefix $key }}
-{{- $meant := get $known.keys (lower $key) }}
-{{- if and (has (lower $key) $known.groups) (kindIs "map" $value) }}
+{{- $meant := include "notifications.appConfig.folded" $key | get $known.keys }}
+{{- if and (kindIs "map" $value) (include "notifications.appConfig.folded" $key | hasKey $known.groups) }}
 {{- include "notifications.appConfig.group" (dict "path" $path "value" $value "known" $known "found" $found) }}
 {{- else if and $meant (ne $meant (print $prefix $key)) }}
 {{- $_ := set $found "misplaced" (append $found.misplaced (printf "%s: write notifications.processors.email.%s" $path $meant)) }}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* A key without what people write differently. */ -}}
+{{- define "notifications.appConfig.folded" -}}
+{{- lower . | replace "-" "" | replace "_" "" }}
 {{- end }}
 
 {{- /* An object as JSON; an empty one for whatever is none. */ -}}
@@ -100,10 +112,10 @@ and relabelings, in which ${1} has a meaning. The same names are in values.schem
 {{- if kindIs "map" .value }}
 {{- range $key, $value := .value }}
 {{- $below := printf "%s.%s" $path $key }}
-{{- if and (has (lower $key) $known.groups) (kindIs "map" $value) }}
+{{- if and (kindIs "map" $value) (include "notifications.appConfig.folded" $key | hasKey $known.groups) }}
 {{- include "notifications.appConfig.group" (dict "path" $below "value" $value "known" $known "found" $found) }}
 {{- else }}
-{{- $meant := get $known.keys (lower $key) }}
+{{- $meant := include "notifications.appConfig.folded" $key | get $known.keys }}
 {{- $answer := ternary (printf "write notifications.processors.email.%s" $meant) "the email processor has no such setting" (ne $meant "") }}
 {{- $_ := set $found "misplaced" (append $found.misplaced (printf "%s: %s" $below $answer)) }}
 {{- end }}
