@@ -84,8 +84,9 @@ and relabelings, in which ${1} has a meaning. The same names are in values.schem
 {{- range $prefix, $block := dict "" $email "transportConfig." $transport }}
 {{- range $key, $value := $block }}
 {{- $path := printf "notifications.processors.email.%s%s" $prefix $key }}
-{{- $meant := include "notifications.appConfig.folded" $key | get $known.keys }}
-{{- if and (kindIs "map" $value) (include "notifications.appConfig.folded" $key | hasKey $known.groups) }}
+{{- $folded := include "notifications.appConfig.folded" $key }}
+{{- $meant := get $known.keys $folded }}
+{{- if and (hasKey $known.groups $folded) (or (kindIs "map" $value) (not $meant)) }}
 {{- include "notifications.appConfig.group" (dict "path" $path "value" $value "known" $known "found" $found) }}
 {{- else if and $meant (ne $meant (print $prefix $key)) }}
 {{- $_ := set $found "misplaced" (append $found.misplaced (printf "%s: write notifications.processors.email.%s" $path $meant)) }}
@@ -109,13 +110,14 @@ and relabelings, in which ${1} has a meaning. The same names are in values.schem
 {{- $path := .path }}
 {{- $known := .known }}
 {{- $found := .found }}
-{{- if kindIs "map" .value }}
+{{- if and .value (kindIs "map" .value) }}
 {{- range $key, $value := .value }}
 {{- $below := printf "%s.%s" $path $key }}
-{{- if and (kindIs "map" $value) (include "notifications.appConfig.folded" $key | hasKey $known.groups) }}
+{{- $folded := include "notifications.appConfig.folded" $key }}
+{{- if and (kindIs "map" $value) (hasKey $known.groups $folded) }}
 {{- include "notifications.appConfig.group" (dict "path" $below "value" $value "known" $known "found" $found) }}
 {{- else }}
-{{- $meant := include "notifications.appConfig.folded" $key | get $known.keys }}
+{{- $meant := get $known.keys $folded }}
 {{- $answer := ternary (printf "write notifications.processors.email.%s" $meant) "the email processor has no such setting" (ne $meant "") }}
 {{- $_ := set $found "misplaced" (append $found.misplaced (printf "%s: %s" $below $answer)) }}
 {{- end }}

@@ -329,6 +329,16 @@ def unfilled(value: Any, path: str = "") -> tuple[Any, list[str]]:
     return (items if isinstance(value, dict) else list(items.values())), paths
 
 
+def is_option(place: str, name: str) -> bool:
+    """Return whether a place of the values has an option of this name."""
+    options = json.loads((CHART / "values.schema.json").read_text())["definitions"]["email"]
+    of = {
+        "processors.email": options["properties"],
+        "transportConfig": options["properties"]["transportConfig"]["properties"],
+    }
+    return name in of.get(place, {})
+
+
 KNOWN = yaml.safe_load((CHART / "files" / "misplaced-keys.yaml").read_text())
 
 
@@ -444,6 +454,25 @@ class TestMisplacedKeys:
     def test_a_block_that_is_none(self, helm: Helm, value: Any) -> None:
         message = refusal(helm, {"notifications": {"email": value}})
         assert "notifications.email: the settings are below notifications.processors" in message
+
+    @pytest.mark.parametrize("value", ["x", 0, [], {}, {"x": {}}, None])
+    @pytest.mark.parametrize("place", ["", "processors", "processors.email", "transportConfig"])
+    def test_what_the_schema_lets_through_is_answered(
+        self, helm: Helm, place: str, value: Any
+    ) -> None:
+        """Or nothing at all would judge the values."""
+        names = KNOWN.get(place or "notifications", [*KNOWN["groups"], *KNOWN["keys"]])
+        for spelling in (str.upper, lambda name: name.replace("-", "_")):
+            block: Document = {spelling(name): value for name in names}
+            misspelt = {name: item for name, item in block.items() if not is_option(place, name)}
+            given: Document = misspelt
+            path = {"transportConfig": "processors.email.transportConfig"}.get(place, place)
+            for name in reversed(path.split(".") if path else []):
+                given = {name: given}
+            message = refusal(helm, {"notifications": given})
+            prefix = f"- notifications.{path}".rstrip(".")
+            for name in misspelt:
+                assert f"{prefix}.{name}" in message
 
     def test_every_answer_is_a_valid_key(self) -> None:
         options = json.loads((CHART / "values.schema.json").read_text())["definitions"]["email"]
