@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from .appconfig import read_boolean, read_integer
 from .durations import Duration
-from .fields import UNCOERCED, Boolean, ObjectName, SecretKeyName
+from .fields import Boolean, ObjectName, SecretKeyName
 from .notification import Severity, Topic
 from .resource import KubernetesModel
 
@@ -45,6 +46,12 @@ Address = Annotated[str, StringConstraints(max_length=320, pattern=ADDRESS_PATTE
 Domain = Annotated[str, StringConstraints(max_length=253, pattern=DOMAIN_PATTERN)]
 Hostname = Annotated[str, StringConstraints(max_length=253, pattern=HOSTNAME_PATTERN)]
 ClientName = Annotated[str, StringConstraints(max_length=253, pattern=CLIENT_NAME_PATTERN)]
+
+ConfigInteger = BeforeValidator(read_integer)
+"""Makes an integer what it is to Backstage: ``5``, ``5.0`` and ``"5"``, never ``true``."""
+
+ConfigBoolean = Annotated[Boolean, BeforeValidator(read_boolean)]
+"""A boolean as Backstage takes it: also ``"false"``, ``"no"`` and ``0``."""
 
 
 class SecretKeyRef(KubernetesModel):
@@ -86,10 +93,10 @@ class SMTPTransport(_Transport):
 
     transport: Literal["smtp"]
     hostname: Hostname
-    port: Annotated[int, Field(ge=1, le=65535), UNCOERCED]
+    port: Annotated[int, Field(ge=1, le=65535), ConfigInteger]
     name: ClientName | None = None
-    secure: Boolean = False
-    require_tls: Boolean = False
+    secure: ConfigBoolean = False
+    require_tls: ConfigBoolean = False
     ignore_tls: Boolean = False
     tls: TLSConfig | None = None
 
@@ -179,7 +186,7 @@ class EmailConfig(KubernetesModel):
     transport_config: Transport
     sender: Mailbox
     reply_to: Mailbox | None = None
-    concurrency_limit: Annotated[int, Field(ge=1, le=100), UNCOERCED] = 2
+    concurrency_limit: Annotated[int, Field(ge=1, le=100), ConfigInteger] = 2
     throttle_interval: Duration = timedelta(milliseconds=100)
     broadcast_config: BroadcastConfig | None = None
     cache: CacheConfig = Field(default_factory=CacheConfig)

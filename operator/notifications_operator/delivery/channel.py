@@ -6,12 +6,13 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from ..api.errors import KubernetesError
 from ..api.notification import Payload
+from ..api.placeholders import has_placeholder
 from ..api.processor import (
     NotificationProcessor,
     NotificationProcessorSpec,
@@ -278,7 +279,7 @@ class Channel:
         secrets, version = await self._read_secrets(guarded.secret_keys(kind, spec))
         if self._made_from == (spec, version):
             return
-        self._secrets = [value.decode(errors="ignore") for value in secrets.values()]
+        self._secrets = _confidential(secrets)
         self._remember_secrets()
         context = ProcessorContext(
             name=self.name, spec=spec, environment=self._environment, secrets=secrets
@@ -313,6 +314,7 @@ class Channel:
                         f"(or it is empty); its keys: {there}"
                     )
                 values[key] = secret.data[key.key]
+                _refuse_placeholder(f"{self.metadata.namespace}/{name}", key, values[key])
             versions.append(secret.resource_version)
         return values, ",".join(versions)
 
@@ -433,6 +435,20 @@ class Channel:
         """Hide the Secrets read last, and those that sends under way may still speak of."""
         in_use = [value for values in self._secrets_of.values() for value in values]
         remember_secrets(f"{self.name} {self.metadata.uid}", [*self._secrets, *in_use])
+
+
+def _confidential(secrets: Mapping[SecretKey, bytes]) -> list[str]:
+    """Return those values that no text may show."""
+    return [value.decode(errors="ignore") for key, value in secrets.items() if key.confidential]
+
+
+def _refuse_placeholder(secret: str, key: SecretKey, value: bytes) -> None:
+    """Refuse what would be sent to the other side as a user name, a password or a token."""
+    if has_placeholder(value.decode(errors="ignore")):
+        raise InvalidProcessorConfig(
+            f"Secret {secret}, key {key.key!r}: it contains a placeholder such as ${{NAME}}, which "
+            "nothing fills in; create the Secret with the value itself (envsubst), or name another"
+        )
 
 
 def _sure_window(processor: Processor) -> int | None:

@@ -75,12 +75,12 @@ class SMTPServer:
 
     @cached_property
     def redactor(self) -> Redactor:
-        """Hides the credentials in what the server says."""
+        """Hides the password in what the server says."""
         if self.credentials is None:
             return Redactor()
         username, password = self.credentials.username, self.credentials.password
         # The last is what AUTH PLAIN sends (RFC 4616 section 2).
-        return Redactor((username, password, f"\0{username}\0{password}"))
+        return Redactor((password, f"\0{username}\0{password}"))
 
 
 def smtp_secret_keys(
@@ -89,11 +89,13 @@ def smtp_secret_keys(
     """Return the Secret keys that an SMTP transport needs."""
     keys = []
     if spec.secret_ref is not None:
+        name = spec.secret_ref.name
         keys += [
-            SecretKey(secret=spec.secret_ref.name, key=key) for key in (USERNAME_KEY, PASSWORD_KEY)
+            SecretKey(secret=name, key=USERNAME_KEY, confidential=False),
+            SecretKey(secret=name, key=PASSWORD_KEY),
         ]
     if transport.tls is not None and transport.tls.ca_secret_ref is not None:
-        keys.append(_key(transport.tls.ca_secret_ref))
+        keys.append(_authority_key(transport.tls.ca_secret_ref))
     return keys
 
 
@@ -181,8 +183,9 @@ def _value(key: SecretKey, secrets: Mapping[SecretKey, bytes]) -> bytes:
         raise SecretNotFound(f"Secret {key.secret!r} has no key {key.key!r}") from None
 
 
-def _key(reference: SecretKeyRef) -> SecretKey:
-    return SecretKey(secret=reference.name, key=reference.key)
+def _authority_key(reference: SecretKeyRef) -> SecretKey:
+    # An authority's certificate is public.
+    return SecretKey(secret=reference.name, key=reference.key, confidential=False)
 
 
 def _tls_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLContext:
@@ -193,7 +196,7 @@ def _tls_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLC
     if tls.ca_secret_ref is None:
         context = client_context()
     else:
-        context = _context_of_authority(_key(tls.ca_secret_ref), secrets)
+        context = _context_of_authority(_authority_key(tls.ca_secret_ref), secrets)
     if tls.insecure_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
