@@ -93,7 +93,7 @@ def says_newer_format(status: Mapping[str, Any]) -> bool:
     """Return whether the condition is there that a release left behind."""
     return any(
         item.get("type") == _DELIVERED and item.get("reason") == NEWER_FORMAT
-        for item in status.get("conditions") or ()
+        for item in _conditions(status)
     )
 
 
@@ -127,7 +127,7 @@ def repaired_conditions(
 
     ``Delivered`` says again what ``Complete`` says; ``None`` if there is nothing to repair.
     """
-    found = {item.get("type"): item for item in status.get("conditions") or ()}
+    found = {item.get("type"): item for item in _conditions(status)}
     complete = found.get(ConditionType.COMPLETE)
     if complete is None or not says_newer_format(status):
         return None
@@ -157,10 +157,16 @@ def _unknowns(status: Mapping[str, Any]) -> Iterator[str]:
             yield unknown
         yield from _unless(ledger.get("type"), (INLINE, SLICES), "status.ledger.type")
     yield from _unless(status.get("state"), _STATES, "status.state")
-    for number, row in enumerate(status.get("deliveries") or ()):
+    rows = status.get("deliveries")
+    for number, row in enumerate(rows if isinstance(rows, list) else ()):
         state = row.get("state") if isinstance(row, Mapping) else None
         if state not in _DELIVERY_STATES:
             yield from _unless(state, _DELIVERY_STATES, f"status.deliveries[{number}].state")
+
+
+def _conditions(status: Mapping[str, Any]) -> list[dict[str, Any]]:
+    stored = status.get("conditions")
+    return [item for item in stored if isinstance(item, dict)] if isinstance(stored, list) else []
 
 
 def _unless(stored: Any, known: Collection[str], field: str) -> Iterator[str]:
@@ -184,7 +190,7 @@ def _replaced(
     now: datetime,
 ) -> list[dict[str, Any]] | None:
     """Return the stored conditions with another ``Delivered``, or ``None`` if it is the same."""
-    stored: list[dict[str, Any]] = list(status.get("conditions") or ())
+    stored = _conditions(status)
     made = condition(_DELIVERED, status_word, reason, message, generation=generation, now=now)
     wanted = made.to_wire()
     place = next((at for at, item in enumerate(stored) if item.get("type") == _DELIVERED), None)
