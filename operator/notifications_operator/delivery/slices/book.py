@@ -11,6 +11,7 @@ from itertools import chain, count
 from typing import Any
 
 from ...api.errors import ConflictError, NotFoundError
+from ...api.ledger_format import LEDGER_FORMAT
 from ...api.notification import DeliveryState
 from ...api.references import ObjectRef
 from ...api.resource import API_VERSION
@@ -227,7 +228,12 @@ def slice_name(owner: ObjectRef, index: int) -> str:
 
 
 def _fields(index: int, rows: Sequence[Row], processor: str, generation: int) -> dict[str, Any]:
-    return {"index": index, "observedGeneration": generation, **encode(rows, processor)}
+    return {
+        "format": LEDGER_FORMAT,
+        "index": index,
+        "observedGeneration": generation,
+        **encode(rows, processor),
+    }
 
 
 def _ensure_kept(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> None:

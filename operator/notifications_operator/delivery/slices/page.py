@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from pydantic import ValidationError
+
+from ...api.messages import describe_validation_error
 from ...api.notification import DeliveryState
 from ...api.references import SLICES, ObjectRef
+from ...api.resource import ObjectMeta
 from ...api.slice import NotificationDeliverySlice
+from ..newer_format import NewerFormatError
 from ..rows import Row
 from ..tally import Tally
-from .codec import decode
+from .codec import decode, unreadable_slice
 
 
 class Page:
@@ -26,8 +31,8 @@ class Page:
         self.adopt(body)
 
     def adopt(self, body: dict[str, Any]) -> None:
-        """Take the slice as the API server has it."""
-        stored = NotificationDeliverySlice.model_validate(body)
+        """Take the slice as the API server has it; raises `NewerFormatError`."""
+        stored = _read(body)
         self.ref = ObjectRef.of(SLICES, stored.metadata)
         self.resource_version = stored.metadata.resource_version
         self.processor = stored.processor
@@ -54,6 +59,18 @@ class Page:
         if not any(found[state] for state in states):
             return []
         return [row for row in self.rows if row.state in states]
+
+
+def _read(body: dict[str, Any]) -> NotificationDeliverySlice:
+    """Read a slice, or say why its Notification is left alone."""
+    problem = unreadable_slice(body)
+    try:
+        if problem is None:
+            return NotificationDeliverySlice.model_validate(body)
+    except ValidationError as error:
+        problem = describe_validation_error(error)
+    ref = ObjectRef.of(SLICES, ObjectMeta.model_validate(body["metadata"]))
+    raise NewerFormatError(ref, problem)
 
 
 _OTHERS = ("apiVersion", "kind", "metadata")
