@@ -12,6 +12,7 @@ from ..settings import Settings
 from .ledger import ROW_LIMIT, UNSENT, Ledger, taking_part
 from .optouts import PREFERENCES_UNAVAILABLE
 from .recipients import unknown_message
+from .refused_messages import end_refused
 from .rows import Row, blame, end, is_unknown, open_row
 from .snapshot import settle_edits
 from .summary import Obstacle
@@ -47,12 +48,14 @@ class Deadlines:
         """End what cannot be waited for any longer, and open again what was superseded."""
         if ledger.verdict is None:
             settle_edits(ledger, now)
+            end_refused(ledger)
             self._settle_unknown(notification, ledger, now)
             self._end_overdue(notification, ledger, now)
 
     def settle_rows(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
         """Do so for the rows of one slice."""
         settle_edits(ledger, now)
+        end_refused(ledger)
         self._end_overdue(notification, ledger, now)
 
     def _end_overdue(self, notification: Notification, ledger: Ledger, now: datetime) -> None:

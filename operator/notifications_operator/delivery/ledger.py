@@ -46,17 +46,34 @@ ANY_RECIPIENT = "*"
 UNSENT = (DeliveryState.PENDING, DeliveryState.RETRYING)
 """States of rows that are still to be sent and not claimed."""
 
+OPEN = (*UNSENT, DeliveryState.CLAIMED)
+"""States of rows that have not ended."""
+
 ENDED_PARTS = frozenset({str(Reason.FILTERED), str(Reason.CANCELLED)})
 """Reasons of a processor of the snapshot that takes no part in sending."""
+
+_REFUSALS = frozenset(map(str, Reason)) - ENDED_PARTS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """One processor of the snapshot; with a reason if it takes no part, or not yet."""
+    """One processor of the snapshot.
+
+    It has a reason if it takes no part (`ENDED_PARTS`), or if the other side refused the message
+    itself, so that what is left of the processor's deliveries ends. The reply's codes are not
+    stored: they are known only to the process that met with the refusal.
+    """
 
     name: str
     reason: str | None = None
     message: str | None = None
+    code: int | None = None
+    enhanced_code: str | None = None
+
+    @property
+    def message_refused(self) -> bool:
+        """Whether the other side refused the message itself."""
+        return self.reason in _REFUSALS
 
 
 @dataclass(frozen=True, kw_only=True)
