@@ -27,15 +27,12 @@ logger = logging.getLogger(__name__)
 _LOAD = frozenset({Reason.RATE_LIMITED, Reason.SERVER_BUSY})
 """Reasons that pass by themselves when less is sent."""
 
-_VERIFIABLE = frozenset(
-    {
-        Reason.AUTH_FAILED,
-        Reason.CONNECT_FAILED,
-        Reason.DNS_FAILED,
-        Reason.TIMEOUT,
-        Reason.TLS_FAILED,
-    }
+_UNANSWERED = frozenset(
+    {Reason.CONNECT_FAILED, Reason.DNS_FAILED, Reason.TIMEOUT, Reason.TLS_FAILED}
 )
+"""Reasons that, without a reply, cannot be about what was to be sent."""
+
+_VERIFIABLE = _UNANSWERED | {Reason.AUTH_FAILED}
 """Reasons that a trial without a delivery usually shows to be over."""
 
 
@@ -280,6 +277,8 @@ class Health:
         if isinstance(error, LeaseLost) or began < self._stopped_at:
             return error
         suspicion = self._suspects.note(delivery) if alone else Suspicion.NONE
+        if error.code is None and error.reason in _UNANSWERED:
+            suspicion = Suspicion.NONE
         if suspicion is not Suspicion.CERTAIN:
             if error.reason in _LOAD and error.retryable:
                 self._slow_down(error)
