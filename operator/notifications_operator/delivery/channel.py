@@ -94,6 +94,7 @@ class Channel:
         self.updated = asyncio.Event()
         """Set when there may be something new for the processor's status."""
         self.secret_version: str | None = None
+        self.last_success: float | None = None
         self.health = Health(metadata.name, pending=pending)
         self._registry = registry
         self._cluster = cluster
@@ -386,6 +387,7 @@ class Channel:
         """Let the health take in outcomes, and put its judgement in their place."""
         for index, outcome in enumerate(outcomes):
             if isinstance(outcome, Receipt):
+                self.last_success = time.time()
                 self.health.accepted(began, uid, recipients[index])
             elif isinstance(outcome, DeliveryError):
                 outcomes[index] = self.health.refused(

@@ -71,7 +71,6 @@ class Health:
         self._name = name
         self._pending = pending
         self._clock = clock
-        self.last_success: float | None = None
         self.changed = False
         """Set when `stage` or `readiness` may have changed by what was sent."""
         self.reset()
@@ -170,7 +169,6 @@ class Health:
 
     def accepted(self, began: int, uid: str, recipient: str) -> None:
         """Take in that a delivery was accepted; costs next to nothing, as it is for each mail."""
-        self.last_success = time.time()
         self._order.accepted(began)
         if self._suspects:
             self._suspects.clear((uid, recipient))

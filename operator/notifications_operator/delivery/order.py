@@ -33,7 +33,7 @@ class Applicant:
     @property
     def urgent(self) -> bool:
         """Whether the reserved part of the window is for it."""
-        return self.severity.rank <= URGENT_RANK
+        return self.severity.rank <= URGENT_RANK and not self.last
 
 
 @dataclass(kw_only=True)
@@ -113,6 +113,8 @@ class FairQueue:
                 waited = int((now - turn.since) // AGING_SECONDS)
                 head = turn.head(behind)
                 late = head.last or head.uid in behind
+                if late and urgent_only:
+                    continue
                 place = (late, severity.rank - waited, severity.rank, position, head)
                 if best is None or place[:4] < best[:4]:
                     best = place

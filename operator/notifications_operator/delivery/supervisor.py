@@ -335,9 +335,9 @@ def _status(
 
 def _last_success(channel: Channel, stored: NotificationProcessorStatus) -> datetime | None:
     before = stored.last_success_time
-    if channel.health.last_success is None:
+    if channel.last_success is None:
         return before
-    now = datetime.fromtimestamp(int(channel.health.last_success), UTC)
+    now = datetime.fromtimestamp(int(channel.last_success), UTC)
     if before is not None and (now - before).total_seconds() < SUCCESS_INTERVAL:
         return before
     return now

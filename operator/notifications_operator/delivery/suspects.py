@@ -22,7 +22,7 @@ class Suspicion(IntEnum):
     """It made the processor pause before and others were accepted since: it costs an attempt."""
 
     CERTAIN = 3
-    """So for the third time: it costs an attempt, and nobody pauses for it any more."""
+    """So for the third time: from now on it costs attempts, and nobody pauses for it any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,7 +61,7 @@ class Suspects:
         self._notifications[delivery[0]] += 1
         if len(self._records) > SUSPECTS_LIMIT:
             self.clear(next(iter(self._records)))
-        return suspicion if shown else Suspicion.NONE
+        return suspicion if shown or suspicion is Suspicion.CERTAIN else Suspicion.NONE
 
     def is_strong(self, delivery: Delivery) -> bool:
         """Whether a delivery was refused again after others had been accepted."""
