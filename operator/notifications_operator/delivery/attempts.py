@@ -16,7 +16,7 @@ from ..api.notification import DeliveryState, Notification
 from ..api.references import ObjectRef
 from ..catalog import Directory
 from .channel import Channel
-from .ledger import Ledger
+from .ledger import Ledger, is_ready
 from .planner import Planner
 from .rows import Row, claim, doubt, record, unclaim
 from .sends import ClaimKey, Sends, claim_key
@@ -155,8 +155,12 @@ class Attempts:
         return sorted(turned, key=lambda page: self._goes_last(channel, page, now))
 
     def _goes_last(self, channel: Channel, page: Page, now: datetime) -> bool:
-        ready = Ledger(rows={row.key: row for row in page.rows}).ready_rows(channel.name, now)
-        return bool(ready) and channel.health.choose(self._uid, ready)[1]
+        """Whether all that is ready in a slice goes after all others."""
+        return page.is_ready(now) and all(
+            channel.health.is_doubtful((self._uid, row.recipient))
+            for row in page.rows
+            if is_ready(row, now)
+        )
 
     def _choose(self, processor: str, ready: list[Row]) -> tuple[list[Row], bool]:
         """Return which ready rows go first, and whether after those of other Notifications."""

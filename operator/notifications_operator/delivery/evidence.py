@@ -51,7 +51,7 @@ FORGET_SECONDS = 600.0
 """A held delivery that was not tried again for so long gives way to others."""
 
 _LONG_SCAN = 0.01
-"""Seconds of looking at what is pending that make the next look wait."""
+"""Seconds that a look at what is pending may take; after a longer one the next look waits."""
 
 
 class Acceptances:
@@ -108,6 +108,11 @@ class _Pattern:
     """Refusals with one signature, with the domain of each recipient; the oldest first."""
 
     refused: OrderedDict[Delivery, tuple[int, str]] = field(default_factory=OrderedDict)
+
+    @property
+    def recipients(self) -> set[str]:
+        """Who got the refusal."""
+        return {recipient for _, recipient in self.refused}
 
     def add(self, delivery: Delivery, number: int, domain: str) -> None:
         self.refused.pop(delivery, None)
@@ -198,19 +203,38 @@ class Evidence:
             return Judgement.RECIPIENT
         pattern = self._pattern(signature)
         pattern.add(delivery, number, domain(delivery[1]))
+        self._hold(delivery, number, signature, before)
         found = self.found
         if found is not None and found.signature == signature:
-            self._hold(delivery, number, signature, before)
             self._find(signature, found.number, pattern)
             return Judgement.OPEN
-        scannable = self._clock() >= self._next_scan
-        if scannable and self._is_alone(delivery, pattern, pending):
-            return Judgement.RECIPIENT
-        self._hold(delivery, number, signature, before)
-        if scannable and self._is_evidence(pattern, domain, pending):
+        judgement = self._compare(delivery, pattern, domain, pending)
+        if judgement is Judgement.RECIPIENT:
+            self._held.pop(delivery, None)
+        elif judgement is Judgement.PROCESSOR:
             self._find(signature, number, pattern)
-            return Judgement.PROCESSOR
-        return Judgement.OPEN
+        return judgement
+
+    def _compare(
+        self,
+        delivery: Delivery,
+        pattern: _Pattern,
+        domain: Callable[[str], str],
+        pending: Pending,
+    ) -> Judgement:
+        """Compare what was refused with what is pending, unless that would cost too much."""
+        begin = self._clock()
+        if begin < self._next_scan:
+            return Judgement.OPEN
+        judgement = Judgement.OPEN
+        if _is_alone(delivery, pattern, pending):
+            judgement = Judgement.RECIPIENT
+        elif self._is_evidence(pattern, domain, pending):
+            judgement = Judgement.PROCESSOR
+        end = self._clock()
+        if end - begin > _LONG_SCAN:
+            self._next_scan = end + 20 * (end - begin)
+        return judgement
 
     def _pattern(self, signature: str) -> _Pattern:
         pattern = self._patterns.pop(signature, None) or _Pattern()
@@ -240,15 +264,9 @@ class Evidence:
         self._found = Pattern(
             signature=signature,
             number=number,
-            recipients=len({recipient for _, recipient in pattern.refused}),
+            recipients=len(pattern.recipients),
             notifications=before | {uid for uid, _ in pattern.refused},
         )
-
-    def _is_alone(self, delivery: Delivery, pattern: _Pattern, pending: Pending) -> bool:
-        """Whether nobody is left who could tell the recipient from the processor."""
-        if len({recipient for _, recipient in pattern.refused}) >= RECIPIENTS:
-            return False
-        return all(recipient == delivery[1] for recipient in _recipients(pending))
 
     def _is_evidence(
         self, pattern: _Pattern, domain: Callable[[str], str], pending: Pending
@@ -257,29 +275,32 @@ class Evidence:
 
         Fewer recipients than `RECIPIENTS` count only while they are pending themselves.
         """
-        begin = self._clock()
         refused = pattern.refused
-        if len({recipient for _, recipient in refused}) < RECIPIENTS:
+        if len(pattern.recipients) < RECIPIENTS:
             refused = OrderedDict(
                 (delivery, item) for delivery, item in refused.items() if delivery in self._held
             )
         recipients = {recipient for _, recipient in refused}
         uids = {uid for uid, _ in refused}
         domains = {item for _, item in refused.values()}
-        enough = (
+        return (
             len(recipients) >= FEWEST
             and _covers(RECIPIENTS, recipients, _recipients(pending))
             and _covers(NOTIFICATIONS, uids, _notifications(pending))
             and _covers(DOMAINS, domains, map(domain, _recipients(pending)))
         )
-        if (took := self._clock() - begin) > _LONG_SCAN:
-            self._next_scan = self._clock() + 20 * took
-        return enough
 
 
 def signature_of(error: DeliveryError) -> str:
     """Return what makes two refusals the same."""
     return error.signature or f"{error.reason} {error.code} {error.enhanced_code}"
+
+
+def _is_alone(delivery: Delivery, pattern: _Pattern, pending: Pending) -> bool:
+    """Whether nobody is left who could tell the recipient's fault from the processor's."""
+    return len(pattern.recipients) < RECIPIENTS and all(
+        recipient == delivery[1] for recipient in _recipients(pending)
+    )
 
 
 def _recipients(pending: Pending) -> Iterable[str]:

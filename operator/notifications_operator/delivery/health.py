@@ -236,6 +236,7 @@ class Health:
 
     def failed(self, error: DeliveryError) -> None:
         """Note that connecting or logging in failed."""
+        self._may_probe_others = False
         self._open_breaker(error)
 
     def choose(self, uid: str, ready: list[Row]) -> tuple[list[Row], bool]:

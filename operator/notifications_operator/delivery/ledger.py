@@ -154,7 +154,7 @@ class Ledger:
 
     def ready_rows(self, processor: str, now: datetime) -> list[Row]:
         """Return one processor's rows that may be claimed now."""
-        return [row for row in self.rows_of(processor) if _is_ready(row, now)]
+        return [row for row in self.rows_of(processor) if is_ready(row, now)]
 
     def put(self, row: Row) -> None:
         """Add a row, or replace the one with its key where it stands."""
@@ -260,7 +260,8 @@ class Ledger:
 _ABOUT_RECIPIENTS = frozenset({"CatalogEmpty", "UnknownEntities", "PolicyDenied", "TooLarge"})
 
 
-def _is_ready(row: Row, now: datetime) -> bool:
+def is_ready(row: Row, now: datetime) -> bool:
+    """Return whether a row may be claimed now."""
     if row.recipient == ANY_RECIPIENT:
         return False
     if row.state is DeliveryState.RETRYING:

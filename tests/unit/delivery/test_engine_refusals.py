@@ -151,9 +151,7 @@ class TestWholeProcessor:
     async def test_nobody_fails_before_max_age(self) -> None:
         users = refs("u", 3)
         script = Script(always={"*": denied})
-        async with world(
-            scripts={"email": script}, catalog=catalog(users), processors=()
-        ) as w:
+        async with world(scripts={"email": script}, catalog=catalog(users), processors=()) as w:
             w.processor(retry={"minDelay": "100ms", "maxDelay": "100ms", "maxAttempts": 1})
             w.notify(to=users)
             await w.until(lambda: len(script.sent) > 10, "tried again and again")
@@ -162,9 +160,7 @@ class TestWholeProcessor:
     async def test_what_is_too_old_ends_with_the_reason(self, kept: str) -> None:
         users = refs("u", 4)
         script = Script(always={"*": denied})
-        async with world(
-            scripts={"email": script}, catalog=catalog(users), processors=()
-        ) as w:
+        async with world(scripts={"email": script}, catalog=catalog(users), processors=()) as w:
             w.processor(retry={"minDelay": "100ms", "maxDelay": "100ms", "maxAge": "1s"})
             w.notify(to=users)
             await w.finished()
@@ -239,9 +235,7 @@ class TestOneThatAlwaysTrips:
     async def test_its_attempts_end(self) -> None:
         good, bad = refs("u", 300), refs("aaa", 1)
         script = Script(concurrency=1, always={bad[0]: denied})
-        async with world(
-            scripts={"email": script}, catalog=catalog(good, bad), processors=()
-        ) as w:
+        async with world(scripts={"email": script}, catalog=catalog(good, bad), processors=()) as w:
             w.processor(retry={"minDelay": "100ms", "maxDelay": "100ms", "maxAttempts": 3})
             w.notify("bad", to=bad)
             for number, ref in enumerate(good):
@@ -282,9 +276,7 @@ class TestMessage:
             w.notify(to=users)
             await w.started(2)
             script.gate.set()
-            await w.until(
-                lambda: list(states(w).values()).count("Failed") == 5, "the others ended"
-            )
+            await w.until(lambda: list(states(w).values()).count("Failed") == 5, "the others ended")
             assert states(w)[users[1]] == "Claimed"
             end.set()
             done = await w.finished()
