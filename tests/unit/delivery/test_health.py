@@ -13,6 +13,7 @@ from notifications_operator.api.reasons import Reason
 from notifications_operator.delivery.evidence import Delivery
 from notifications_operator.delivery.health import Health, Stage
 from notifications_operator.delivery.outcomes import Held
+from notifications_operator.delivery.readiness import Readiness
 from notifications_operator.processors.errors import DeliveryError, LeaseLost, Scope
 from tests.unit.delivery.builders import error, row
 
@@ -42,7 +43,9 @@ class Desk:
         for uid in dict.fromkeys(uid for uid, _ in self.pending):
             yield uid, [recipient for other, recipient in self.pending if other == uid]
 
-    def send(self, delivery: Delivery, outcome: DeliveryError | None = None) -> DeliveryError | None:
+    def send(
+        self, delivery: Delivery, outcome: DeliveryError | None = None
+    ) -> DeliveryError | None:
         """Send one delivery; return what is to be recorded, ``None`` for a receipt."""
         hindrance = self.health.hindrance(delivery[0])
         if hindrance is not None:
@@ -159,12 +162,12 @@ def test_what_a_trial_shows_to_be_over_is_over_but_once_only(failure: DeliveryEr
 def test_a_failed_trial_says_why_unless_a_refused_send_does() -> None:
     desk = Desk()
     desk.health.failed(AWAY)
-    assert desk.health.readiness.reason is ProcessorReason.CONNECT_FAILED
+    assert desk.health.readiness == Readiness.of(AWAY)
     desk.wait()
     desk.send(ADA, DENIED)
     desk.wait(AWAY)
     assert desk.state == (Stage.PAUSED, False)
-    assert desk.health.readiness.reason is ProcessorReason.POLICY_DENIED
+    assert desk.health.readiness == Readiness.of(DENIED)
 
 
 @pytest.mark.parametrize(
