@@ -13,7 +13,7 @@ import kopf
 
 from notifications_operator import application, cli
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery import breaker, channel
+from notifications_operator.delivery import breaker, channel, evidence
 from notifications_operator.handlers import resources, resync
 from notifications_operator.kube import transport
 from notifications_operator.processors.email import timeouts
@@ -36,6 +36,8 @@ def hurry() -> None:
         object.__setattr__(timeouts.DEFAULT_TIMEOUTS, field.name, SMTP_SECONDS)
     breaker._DEFAULT_DELAY = (0.2, 1.0)
     breaker._DELAYS = {Reason.AUTH_FAILED: (0.3, 1.5)}
+    breaker._SLOWDOWN = (0.2, 1.0)
+    evidence.FIRST_HOLD, evidence.LONGEST_HOLD = 0.2, 1.0
     channel.NOT_READY_POLL = 0.5
     resync.CATCH_UP_SECONDS = 2.0
     transport.REQUEST_TIMEOUT = REQUEST_SECONDS

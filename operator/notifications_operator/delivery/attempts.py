@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import count
-from random import random
+from random import random, randrange
 
 from ..api.notification import DeliveryState, Notification
 from ..api.references import ObjectRef
 from ..catalog import Directory
-from .ledger import Ledger
+from .channel import Channel
+from .ledger import Ledger, is_ready
 from .planner import Planner
 from .rows import Row, claim, doubt, record, unclaim
 from .sends import ClaimKey, Sends, claim_key
+from .slices.page import Page
 from .slots import Slots
 from .supervisor import Supervisor
 
@@ -50,6 +52,7 @@ class Attempts:
         self._holder = f"{holder}/{next(_numbers)}"
         self._epoch = epoch
         self._claims = count(1)
+        self._uid = ref.uid
         self._extra = {"notification": f"{ref.namespace}/{ref.name}", "uid": ref.uid}
         self.sends = Sends(supervisor, wake=wake)
         self.slots = Slots(supervisor, uid=ref.uid, namespace=ref.namespace, wake=wake)
@@ -83,7 +86,10 @@ class Attempts:
         ledger.put_all(unclaim(row) for row in self.unlaunched(ledger.rows.values()))
 
     def record(self, ledger: Ledger, claims: Iterable[ClaimKey]) -> Counter[str]:
-        """Apply the outcomes of some claims to the rows that carry them; count by processor."""
+        """Apply the outcomes of some claims to the rows that carry them; count by processor.
+
+        What was refused for its message is marked on the ledger.
+        """
         finished: Counter[str] = Counter()
         for key in claims:
             processor, recipient, holder = key
@@ -98,6 +104,7 @@ class Attempts:
             ledger.put(
                 record(row, result.outcome, policy=policy, now=result.moment, jitter=result.jitter)
             )
+        self.sends.refused.mark(ledger)
         return finished
 
     def settle_doubts(self, ledger: Ledger, now: datetime) -> None:
@@ -127,12 +134,38 @@ class Attempts:
             ready = ledger.ready_rows(name, now)
             if not ready:
                 continue
+            ready, last = self._choose(name, ready)
             kept[name] = self.slots.exchange(name, finished=finished[name], wanted=len(ready))
             wanted = len(ready) - kept[name]
-            slots = kept[name] + self.slots.obtain(name, wanted, severity=severity)
+            slots = kept[name] + self.slots.obtain(name, wanted, severity=severity, last=last)
             holder = f"{epoch}/{self._holder}.{next(self._claims)}"
             ledger.put_all(claim(row, holder=holder, now=now) for row in ready[:slots])
         return kept
+
+    def in_order(self, processor: str, pages: Sequence[Page], now: datetime) -> Sequence[Page]:
+        """Return the slices of a processor in the order in which they are worked on.
+
+        That is their own, unless some of their deliveries go after all others.
+        """
+        channel = self._supervisor.get(processor)
+        if channel is None or not channel.health.is_troubled_by(self._uid):
+            return pages
+        start = randrange(len(pages)) if channel.health.is_probing else 0  # noqa: S311 - see choose
+        turned = [*pages[start:], *pages[:start]]
+        return sorted(turned, key=lambda page: self._goes_last(channel, page, now))
+
+    def _goes_last(self, channel: Channel, page: Page, now: datetime) -> bool:
+        """Whether all that is ready in a slice goes after all others."""
+        return page.is_ready(now) and all(
+            channel.health.is_doubtful((self._uid, row.recipient))
+            for row in page.rows
+            if is_ready(row, now)
+        )
+
+    def _choose(self, processor: str, ready: list[Row]) -> tuple[list[Row], bool]:
+        """Return which ready rows go first, and whether after those of other Notifications."""
+        channel = self._supervisor.get(processor)
+        return channel.health.choose(self._uid, ready) if channel else (ready, False)
 
     def stored(
         self, claims: Iterable[ClaimKey], finished: Counter[str], kept: Counter[str]
@@ -150,6 +183,7 @@ class Attempts:
         claimed = [row for row in self.unlaunched(rows) if _is_of(row, epoch)]
         if not claimed or epoch is None:
             return
+        self.sends.refused.mark(ledger)
         outbound = self._planner.outbound(notification, ledger)
         for name in dict.fromkeys(row.processor for row in claimed):
             part = [row for row in claimed if row.processor == name]

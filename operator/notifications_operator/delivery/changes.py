@@ -9,6 +9,7 @@ from ..api.notification import DeliveryState, Notification
 from ..api.reasons import Reason
 from .digest import payload_digest, recipients_digest
 from .ledger import Ledger, taking_part
+from .refused_messages import forget_refused
 from .rows import is_unknown, reopen
 
 REDELIVER_ALL = "all:"
@@ -84,6 +85,7 @@ def note_redeliver(notification: Notification, ledger: Ledger, now: datetime) ->
     if everyone:
         ledger.redelivery += 1
         states += [DeliveryState.SENT, DeliveryState.PENDING, DeliveryState.RETRYING]
+    forget_refused(ledger)
     sending = taking_part(ledger)
     for row in ledger.in_state(*states):
         if is_unknown(row):

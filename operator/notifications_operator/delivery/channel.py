@@ -6,13 +6,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 
 from ..api.errors import KubernetesError
 from ..api.notification import Payload
-from ..api.placeholders import has_placeholder
 from ..api.processor import (
     NotificationProcessor,
     NotificationProcessorSpec,
@@ -31,7 +30,6 @@ from ..processors.base import (
     OutboundNotification,
     Processor,
     ProcessorContext,
-    SecretKey,
     SendContext,
     Target,
 )
@@ -49,10 +47,14 @@ from ..telemetry import metrics
 from ..telemetry.metrics import ProcessorGauges
 from ..telemetry.redaction import remember_secrets
 from . import guarded
-from .breaker import Breaker
+from .evidence import Pending
+from .health import Health, Stage
 from .lane import Lane
+from .pauses import SHORTEST_SLEEP
 from .ports import Cluster
+from .readiness import CONNECTING, Readiness
 from .rows import Policy
+from .secret_values import confidential, read_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -65,17 +67,12 @@ DEFAULT_POLICY = Policy(retry=RetryPolicy(), on_ambiguous=OnAmbiguous.RESEND)
 _IDLE_LIMITS = Limits(concurrency=1, starts=0, interval=timedelta())
 
 
-@dataclass(frozen=True, kw_only=True)
-class Readiness:
-    """Whether a processor can send, as its ``Ready`` condition says it."""
-
-    ready: bool
-    reason: ProcessorReason
-    message: str
+def _nobody() -> Iterable[tuple[str, Iterable[str]]]:
+    return ()
 
 
 class Channel:
-    """One processor, its lane and its breaker.
+    """One processor, its lane and its health.
 
     Only `run` makes and verifies the processor; everything else looks at what it left.
     """
@@ -88,17 +85,17 @@ class Channel:
         cluster: Cluster,
         environment: Environment,
         verify_interval: float,
+        pending: Pending = _nobody,
     ) -> None:
         self.name = metadata.name
         self.lane = Lane(_IDLE_LIMITS)
         self.metadata = metadata
-        self.readiness = Readiness(
-            ready=False, reason=ProcessorReason.CONNECTING, message="not verified yet"
-        )
+        self.readiness = CONNECTING
         self.updated = asyncio.Event()
         """Set when there may be something new for the processor's status."""
         self.secret_version: str | None = None
         self.last_success: float | None = None
+        self.health = Health(metadata.name, pending=pending)
         self._registry = registry
         self._cluster = cluster
         self._environment = environment
@@ -111,11 +108,7 @@ class Channel:
         self._retired: set[Processor] = set()
         self._secrets: list[str] = []
         self._secrets_of: dict[Processor, list[str]] = {}
-        self._breaker = Breaker()
-        self._tripped: DeliveryError | None = None
-        self._refused_sends = False
-        self._verified = False
-        self._next_trial = 0.0
+        self._usable = False
         self._changed = asyncio.Event()
 
     def offer(self, resource: NotificationProcessor) -> None:
@@ -196,28 +189,38 @@ class Channel:
         *,
         may_send: Callable[[], bool],
         epoch: int,
+        verdict: Callable[[], DeliveryError | None] = lambda: None,
     ) -> Sequence[Outcome]:
         """Send within the lane's limits; one outcome for each recipient, always.
 
         ``may_send`` says whether the claims that this is about, made under ``epoch``, still allow
-        it.
+        it; ``verdict`` returns why the message need not be sent any more, if so.
         """
         async with self.lane.sending() as throttled:
             metrics.THROTTLED.labels(self.name).inc(throttled)
             if not may_send():
                 return [LeaseLost()] * len(recipients)
+            if (ended := verdict()) is not None:
+                return [ended] * len(recipients)
             processor = self._processor
-            if processor is None or self._tripped is not None:
-                return [self._not_sent()] * len(recipients)
+            hindrance = self.health.hindrance(notification.uid)
+            if processor is None or hindrance is not None:
+                return [hindrance or self._unusable()] * len(recipients)
+            began = self.health.begin()
             self._sending[processor] += 1
             try:
                 context = SendContext(directory=directory, may_send=may_send, epoch=epoch)
                 with metrics.SEND_SECONDS.labels(self.name).time():
                     outcomes = await guarded.send(processor, notification, recipients, context)
+                if processor is self._processor:
+                    self._judge(began, notification.uid, recipients, outcomes, directory)
             finally:
+                self.health.ended(began)
                 self._sending[processor] -= 1
                 await self._close_retired()
-        self._observe(outcomes)
+        if self.health.changed:
+            self._steer()
+            self._changed.set()
         self._count(notification, recipients, outcomes)
         return outcomes
 
@@ -227,7 +230,7 @@ class Channel:
             waiting=self.lane.waiting,
             ready=self.readiness.ready,
             suspended=self.spec is not None and self.spec.suspend,
-            breaker_open=self._tripped is not None,
+            breaker_open=self.health.breaker_open,
             window=self.lane.window,
             claimed=self.lane.held,
         )
@@ -263,10 +266,10 @@ class Channel:
             if self._processor is None:
                 self._not_ready(ProcessorReason.CONNECTING, f"could not read Secrets: {error}")
         self.updated.set()
-        if self.readiness.ready:
-            return self._verify_interval
-        pause = self._next_trial - time.monotonic()
-        return min(max(pause, 0.05), NOT_READY_POLL) if self._tripped else NOT_READY_POLL
+        if self.health.paused:
+            pause = self.health.next_trial - time.monotonic()
+            return min(max(pause, SHORTEST_SLEEP), NOT_READY_POLL)
+        return self._verify_interval if self.readiness.ready else NOT_READY_POLL
 
     async def _make(self) -> None:
         """Make the processor anew if its specification or its Secrets changed."""
@@ -276,10 +279,12 @@ class Channel:
             return
         spec = self._resource.spec
         kind = self._registry.get(spec.type)
-        secrets, version = await self._read_secrets(guarded.secret_keys(kind, spec))
+        secrets, version = await read_secrets(
+            self._cluster, self.metadata.namespace, guarded.secret_keys(kind, spec)
+        )
         if self._made_from == (spec, version):
             return
-        self._secrets = _confidential(secrets)
+        self._secrets = confidential(secrets)
         self._remember_secrets()
         context = ProcessorContext(
             name=self.name, spec=spec, environment=self._environment, secrets=secrets
@@ -290,33 +295,7 @@ class Channel:
         self._secrets_of[made] = self._secrets
         self.secret_version = version or None
         self.lane.configure(made.limits, window=_sure_window(made))
-        self._verified, self._tripped, self._next_trial = False, None, 0.0
-        self._refused_sends = False
-        self._breaker.reset()
-
-    async def _read_secrets(self, keys: Sequence[SecretKey]) -> tuple[dict[SecretKey, bytes], str]:
-        values: dict[SecretKey, bytes] = {}
-        versions = []
-        for name in dict.fromkeys(key.secret for key in keys):
-            secret = await self._cluster.get_secret(self.metadata.namespace, name)
-            wanted = [key for key in keys if key.secret == name]
-            if secret is None:
-                names = ", ".join(key.key for key in wanted)
-                raise SecretNotFound(
-                    f"Secret {self.metadata.namespace}/{name} does not exist; "
-                    f"it must have the keys {names}"
-                )
-            for key in wanted:
-                if not secret.data.get(key.key):
-                    there = ", ".join(sorted(secret.data)) or "none"
-                    raise SecretNotFound(
-                        f"Secret {self.metadata.namespace}/{name} has no key {key.key!r} "
-                        f"(or it is empty); its keys: {there}"
-                    )
-                values[key] = secret.data[key.key]
-                _refuse_placeholder(f"{self.metadata.namespace}/{name}", key, values[key])
-            versions.append(secret.resource_version)
-        return values, ",".join(versions)
+        self.health.reset()
 
     async def _verify(self) -> None:
         """Try the processor when that is due, and open or close the lane accordingly."""
@@ -325,35 +304,41 @@ class Channel:
         if self.spec.suspend:
             self._not_ready(ProcessorReason.SUSPENDED, "spec.suspend is true")
             return
-        if not self._verified and time.monotonic() >= self._next_trial:
-            try:
-                await guarded.verify(self._processor)
-            except DeliveryError as error:
-                self._trip(error)
-            else:
-                self._verified, self._tripped = True, None
-                if not self._refused_sends:
-                    self._breaker.reset()
-        if self._verified:
-            self._set_readiness(
-                Readiness(ready=True, reason=ProcessorReason.CONNECTED, message="ready to send")
-            )
-            self.lane.open()
+        if self.health.trial_due:
+            await self._try(self._processor)
+        self._usable = True
+        self._steer()
 
-    def _trip(self, error: DeliveryError) -> None:
-        self._verified, self._tripped = False, error
-        pause = self._breaker.trip(error.reason, at_least=error.retry_after or 0.0)
-        self._next_trial = time.monotonic() + pause
-        metrics.TRIPS.labels(self.name, error.reason).inc()
-        logger.warning(
-            "processor pauses for %g s after %s",
-            pause,
-            error.reason,
-            extra={"processor": self.name},
-        )
-        self._not_ready(_processor_reason(error.reason), error.message)
+    async def _try(self, processor: Processor) -> None:
+        """End a pause, with a trial if the processor may not work."""
+        if not self.health.needs_trial:
+            self.health.resume()
+            return
+        began = self.health.now
+        try:
+            await guarded.verify(processor)
+        except DeliveryError as error:
+            self.health.failed(error)
+        else:
+            self.health.verified(began)
+
+    def _steer(self) -> None:
+        """Let lane and readiness follow the health of a processor that could be used."""
+        self.health.changed = False
+        if not self._usable:
+            return
+        match self.health.stage:
+            case Stage.OPEN:
+                self.lane.open()
+            case Stage.PAUSED:
+                self.lane.close()
+            case stage:
+                others = stage is Stage.PROBING_OTHERS
+                self.lane.probe(self.health.behind, only_others=others)
+        self._set_readiness(self.health.readiness)
 
     def _not_ready(self, reason: ProcessorReason, message: str) -> None:
+        self._usable = False
         self.lane.close()
         self._set_readiness(Readiness(ready=False, reason=reason, message=message))
 
@@ -391,27 +376,35 @@ class Channel:
         for recipient, outcome in zip(recipients, outcomes, strict=True):
             logger.debug("%s: %s", recipient, outcome, extra=extra)
 
-    def _observe(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
+    def _judge(
+        self,
+        began: int,
+        uid: str,
+        recipients: Sequence[str],
+        outcomes: list[Outcome],
+        directory: Directory,
+    ) -> None:
+        """Let the health take in outcomes, and put its judgement in their place."""
+        for index, outcome in enumerate(outcomes):
             if isinstance(outcome, Receipt):
                 self.last_success = time.time()
-                self._refused_sends = False
-                self._breaker.reset()
-            elif (
-                isinstance(outcome, DeliveryError)
-                and not isinstance(outcome, LeaseLost)
-                and outcome.scope is Scope.PROCESSOR
-                and self._tripped is None
-            ):
-                # Connecting and logging in may well succeed: only a send shows that it is over.
-                self._refused_sends = True
-                self._trip(outcome)
-                self._changed.set()
+                self.health.accepted(began, uid, recipients[index])
+            elif isinstance(outcome, DeliveryError):
+                outcomes[index] = self.health.refused(
+                    began,
+                    (uid, recipients[index]),
+                    outcome,
+                    partial(self._domain, directory),
+                    alone=len(recipients) == 1,
+                )
 
-    def _not_sent(self) -> DeliveryError:
-        """The outcome of a claim that the breaker overtook."""
-        if self._tripped is not None:
-            return self._tripped
+    def _domain(self, directory: Directory, recipient: str) -> str:
+        if self._processor is None:
+            return recipient
+        return guarded.domain(self._processor, recipient, directory)
+
+    def _unusable(self) -> DeliveryError:
+        """The outcome of a claim that a change of the processor overtook."""
         return DeliveryError(
             Reason.INVALID_CONFIG, self.readiness.message, scope=Scope.PROCESSOR, retryable=True
         )
@@ -437,27 +430,6 @@ class Channel:
         remember_secrets(f"{self.name} {self.metadata.uid}", [*self._secrets, *in_use])
 
 
-def _confidential(secrets: Mapping[SecretKey, bytes]) -> list[str]:
-    """Return those values that no text may show."""
-    return [value.decode(errors="ignore") for key, value in secrets.items() if key.confidential]
-
-
-def _refuse_placeholder(secret: str, key: SecretKey, value: bytes) -> None:
-    """Refuse what would be sent to the other side as a user name, a password or a token."""
-    if has_placeholder(value.decode(errors="ignore")):
-        raise InvalidProcessorConfig(
-            f"Secret {secret}, key {key.key!r}: it contains a placeholder such as ${{NAME}}, which "
-            "nothing fills in; create the Secret with the value itself (envsubst), or name another"
-        )
-
-
 def _sure_window(processor: Processor) -> int | None:
     """Return how many deliveries of a processor may be claimed if none can come to be in doubt."""
     return processor.limits.concurrency * processor.max_batch if processor.idempotent else None
-
-
-def _processor_reason(reason: Reason) -> ProcessorReason:
-    try:
-        return ProcessorReason(reason)
-    except ValueError:
-        return ProcessorReason.CONNECT_FAILED

@@ -12,6 +12,7 @@ from ..settings import Settings
 from .ledger import ROW_LIMIT, UNSENT, Ledger, taking_part
 from .optouts import PREFERENCES_UNAVAILABLE
 from .recipients import unknown_message
+from .refused_messages import end_refused
 from .rows import Row, blame, end, is_unknown, open_row
 from .snapshot import settle_edits
 from .summary import Obstacle
@@ -47,12 +48,14 @@ class Deadlines:
         """End what cannot be waited for any longer, and open again what was superseded."""
         if ledger.verdict is None:
             settle_edits(ledger, now)
+            end_refused(ledger)
             self._settle_unknown(notification, ledger, now)
             self._end_overdue(notification, ledger, now)
 
     def settle_rows(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
         """Do so for the rows of one slice."""
         settle_edits(ledger, now)
+        end_refused(ledger)
         self._end_overdue(notification, ledger, now)
 
     def _end_overdue(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
@@ -66,23 +69,21 @@ class Deadlines:
                 message = self._supervisor.describe_missing(row.processor)
                 ledger.put(end(row, DeliveryState.FAILED, Reason.PROCESSOR_NOT_FOUND, message))
             elif now >= self._too_old_at(row):
-                reason = Reason(row.reason) if row.reason in set(Reason) else Reason.EXPIRED
-                message = row.message or "older than retry.maxAge"
+                found = self._explained(row)
+                reason = Reason(found.reason) if found.reason in set(Reason) else Reason.EXPIRED
+                message = found.message or "older than retry.maxAge"
                 ledger.put(end(row, DeliveryState.FAILED, reason, message))
             elif row.reason is None and ledger.slices is None:
-                self._blame(ledger, row)
+                # Not in slices: that would write all of them, to say the same thousands of times.
+                ledger.put(self._explained(row))
 
-    def _blame(self, ledger: Ledger, row: Row) -> None:
-        """Say on a pending row why its processor cannot send, once.
-
-        Not in slices: that would write all of them, to say the same thousands of times.
-        """
+    def _explained(self, row: Row) -> Row:
+        """Say on a pending row why its processor cannot send, unless it says something."""
         channel = self._supervisor.get(row.processor)
-        if channel is None or channel.readiness.ready:
-            return
+        if row.reason is not None or channel is None or channel.readiness.ready:
+            return row
         reason = _BLAME.get(channel.readiness.reason)
-        if reason is not None:
-            ledger.put(blame(row, reason, channel.readiness.message))
+        return row if reason is None else blame(row, reason, channel.readiness.message)
 
     def _settle_unknown(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
         """Go on waiting for unknown refs, or fail them when their time is over.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -83,6 +83,7 @@ class Engine:
             ),
             verify_interval=settings.delivery.verify_interval,
             epoch=lambda: leadership.epoch,
+            pending=self._pending,
         )
         self.supervisor.subscribe(self._poke_all)
         planner = Planner(
@@ -332,6 +333,11 @@ class Engine:
             logger.warning("could not reject it: %s", error, extra=ref.log_fields)
             return
         logger.warning("rejected: %s", problem, extra=ref.log_fields)
+
+    def _pending(self, processor: str) -> Iterator[tuple[str, Iterator[str]]]:
+        """Return the Notifications under way, and whom a processor has still to send each to."""
+        for uid, runner in self._runners.items():
+            yield uid, runner.unsent(processor)
 
     def _leads(self) -> bool:
         return self._leadership.epoch is not None

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ..api.messages import describe_validation_error
 from ..api.processor import NotificationProcessorSpec
 from ..api.reasons import Reason
+from ..catalog import Directory
 from ..processors.base import (
     Audience,
     OutboundNotification,
@@ -99,7 +100,7 @@ async def send(
     notification: OutboundNotification,
     recipients: Sequence[str],
     context: SendContext,
-) -> Sequence[Outcome]:
+) -> list[Outcome]:
     """Send; one outcome for each recipient, whatever the processor does.
 
     What a processor leaves unsaid is in doubt: nobody knows what it has sent. Secrets are taken
@@ -123,6 +124,15 @@ async def send(
     return [_redacted(outcome) for outcome in outcomes]
 
 
+def domain(processor: Processor, recipient: str, directory: Directory) -> str:
+    """Return the domain of a recipient's address; the recipient if a processor fails to say."""
+    try:
+        return str(processor.domain(recipient, directory))
+    except Exception:
+        logger.exception("processor failed to name a domain", extra={"processor": processor.name})
+        return recipient
+
+
 async def close(processor: Processor) -> None:
     """Let a processor let go of its connections."""
     try:
@@ -141,7 +151,7 @@ def _redacted(outcome: Outcome) -> Outcome:
 
 def _in_doubt(
     processor: Processor, error: BaseException, recipients: Sequence[str]
-) -> Sequence[Outcome]:
+) -> list[Outcome]:
     logger.error("processor failed to send", exc_info=error, extra={"processor": processor.name})
     reason = Reason.UNKNOWN if processor.idempotent else Reason.AMBIGUOUS
     outcome = DeliveryError(reason, _describe(error), scope=Scope.MESSAGE, retryable=True)

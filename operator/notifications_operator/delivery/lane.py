@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from types import TracebackType
 
 from ..processors.base import Limits
@@ -51,6 +52,15 @@ class _Sending(AbstractAsyncContextManager[float]):
             self._finished()
 
 
+@dataclass(kw_only=True)
+class _Probing:
+    """One slot at a time: who comes last or not at all, and who got the slot."""
+
+    behind: Collection[str]
+    only_others: bool
+    holder: str | None
+
+
 class Lane:
     """Grants slots, that is the right to claim and send one delivery each.
 
@@ -65,6 +75,7 @@ class Lane:
         self._urgent: set[str] = set()
         self._finished: deque[float] = deque(maxlen=WINDOW_LIMIT)
         self._open = False
+        self._probing: _Probing | None = None
         self.configure(limits)
 
     def configure(self, limits: Limits, *, window: int | None = None) -> None:
@@ -102,12 +113,27 @@ class Lane:
 
     def open(self) -> None:
         """Begin to grant slots."""
+        self._open, self._probing = True, None
+        self._pump()
+
+    def probe(self, behind: Collection[str], *, only_others: bool) -> None:
+        """Begin to grant one slot at a time.
+
+        Parameters
+        ----------
+        behind
+            Notifications that come after all others.
+        only_others
+            Whether they do not come at all.
+        """
         self._open = True
+        holder = self._probing.holder if self._probing else None
+        self._probing = _Probing(behind=behind, only_others=only_others, holder=holder)
         self._pump()
 
     def close(self) -> None:
         """Grant no more slots; those that are out stay valid."""
-        self._open = False
+        self._open, self._probing = False, None
 
     def apply(self, applicant: Applicant) -> None:
         """Ask for slots; they are granted now or later, in parts."""
@@ -133,7 +159,7 @@ class Lane:
         crowded = self._held.total() > self.window or (
             uid not in self._urgent and self._common > self.window - self._reserved
         )
-        if not self._open or crowded:
+        if not self._open or self._probing is not None or crowded:
             return 0
         amount = min(finished, wanted)
         now = self._clock()
@@ -178,6 +204,9 @@ class Lane:
         return sum(amount for uid, amount in self._held.items() if uid not in self._urgent)
 
     def _pump(self) -> None:
+        if self._probing is not None:
+            self._grant_probe(self._probing)
+            return
         while self._open and self._queue:
             now = self._clock()
             free = self.window - self._held.total()
@@ -193,3 +222,19 @@ class Lane:
                 self._urgent.add(applicant.uid)
             self._queue.served(applicant, amount, now)
             applicant.grant(amount)
+
+    def _grant_probe(self, probing: _Probing) -> None:
+        """Grant one slot, unless the last one is still out; what was out before does not count."""
+        if probing.holder is not None and probing.holder in self._held:
+            return
+        now = self._clock()
+        behind = probing.behind
+        applicant = self._queue.peek(now, urgent_only=False, behind=behind)
+        if applicant is None or (probing.only_others and applicant.uid in behind):
+            return
+        probing.holder = applicant.uid
+        self._held[applicant.uid] += 1
+        if applicant.urgent:
+            self._urgent.add(applicant.uid)
+        self._queue.served(applicant, 1, now)
+        applicant.grant(1)

@@ -46,17 +46,34 @@ ANY_RECIPIENT = "*"
 UNSENT = (DeliveryState.PENDING, DeliveryState.RETRYING)
 """States of rows that are still to be sent and not claimed."""
 
+OPEN = (*UNSENT, DeliveryState.CLAIMED)
+"""States of rows that have not ended."""
+
 ENDED_PARTS = frozenset({str(Reason.FILTERED), str(Reason.CANCELLED)})
 """Reasons of a processor of the snapshot that takes no part in sending."""
+
+_REFUSALS = frozenset(map(str, Reason)) - ENDED_PARTS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """One processor of the snapshot; with a reason if it takes no part, or not yet."""
+    """One processor of the snapshot.
+
+    It has a reason if it takes no part (`ENDED_PARTS`), or if the other side refused the message
+    itself, so that what is left of the processor's deliveries ends. The reply's codes are not
+    stored: they are known only to the process that met with the refusal.
+    """
 
     name: str
     reason: str | None = None
     message: str | None = None
+    code: int | None = None
+    enhanced_code: str | None = None
+
+    @property
+    def message_refused(self) -> bool:
+        """Whether the other side refused the message itself."""
+        return self.reason in _REFUSALS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +154,7 @@ class Ledger:
 
     def ready_rows(self, processor: str, now: datetime) -> list[Row]:
         """Return one processor's rows that may be claimed now."""
-        return [row for row in self.rows_of(processor) if _is_ready(row, now)]
+        return [row for row in self.rows_of(processor) if is_ready(row, now)]
 
     def put(self, row: Row) -> None:
         """Add a row, or replace the one with its key where it stands."""
@@ -243,7 +260,8 @@ class Ledger:
 _ABOUT_RECIPIENTS = frozenset({"CatalogEmpty", "UnknownEntities", "PolicyDenied", "TooLarge"})
 
 
-def _is_ready(row: Row, now: datetime) -> bool:
+def is_ready(row: Row, now: datetime) -> bool:
+    """Return whether a row may be claimed now."""
     if row.recipient == ANY_RECIPIENT:
         return False
     if row.state is DeliveryState.RETRYING:

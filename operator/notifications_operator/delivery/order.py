@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from ..api.notification import Severity
@@ -19,7 +19,8 @@ URGENT_RANK = Severity.HIGH.rank
 class Applicant:
     """One Notification that wants slots of one processor.
 
-    ``grant`` is called with the number of slots given; it must not block.
+    ``grant`` is called with the number of slots given; it must not block. ``last`` puts it after
+    all others, whatever its severity.
     """
 
     uid: str
@@ -27,11 +28,12 @@ class Applicant:
     severity: Severity
     wanted: int
     grant: Callable[[int], None]
+    last: bool = False
 
     @property
     def urgent(self) -> bool:
         """Whether the reserved part of the window is for it."""
-        return self.severity.rank <= URGENT_RANK
+        return self.severity.rank <= URGENT_RANK and not self.last
 
 
 @dataclass(kw_only=True)
@@ -40,6 +42,16 @@ class _Turn:
 
     since: float
     members: OrderedDict[str, Applicant] = field(default_factory=OrderedDict)
+
+    def head(self, behind: Collection[str]) -> Applicant:
+        """Return who is next of them."""
+        first = None
+        for item in self.members.values():
+            if not (item.last or item.uid in behind):
+                return item
+            first = first or item
+        assert first is not None
+        return first
 
 
 class FairQueue:
@@ -79,7 +91,9 @@ class FairQueue:
             if turn.members.pop(uid, None) is not None and not turn.members:
                 del turns[namespace]
 
-    def peek(self, now: float, *, urgent_only: bool) -> Applicant | None:
+    def peek(
+        self, now: float, *, urgent_only: bool, behind: Collection[str] = ()
+    ) -> Applicant | None:
         """Return who is next, without changing anything.
 
         Parameters
@@ -88,18 +102,23 @@ class FairQueue:
             The moment, on the clock of `put` and `served`.
         urgent_only
             Whether only critical and high ones may be chosen.
+        behind
+            Notifications that come after all others.
         """
-        best: tuple[int, int, int, Applicant] | None = None
+        best: tuple[bool, int, int, int, Applicant] | None = None
         for severity, turns in self._turns.items():
             if urgent_only and severity.rank > URGENT_RANK:
                 continue
             for position, turn in enumerate(turns.values()):
                 waited = int((now - turn.since) // AGING_SECONDS)
-                head = next(iter(turn.members.values()))
-                place = (severity.rank - waited, severity.rank, position, head)
-                if best is None or place[:3] < best[:3]:
+                head = turn.head(behind)
+                late = head.last or head.uid in behind
+                if late and urgent_only:
+                    continue
+                place = (late, severity.rank - waited, severity.rank, position, head)
+                if best is None or place[:4] < best[:4]:
                     best = place
-        return best[3] if best else None
+        return best[4] if best else None
 
     def served(self, applicant: Applicant, amount: int, now: float) -> None:
         """Note that an applicant got slots: it leaves, or goes to the end of its turn."""

@@ -14,6 +14,7 @@ from ..api.processor import OnAmbiguous, RetryPolicy
 from ..api.reasons import Reason
 from ..processors.errors import DeliveryError, Outcome, Receipt, Scope, Skip
 from ..telemetry.redaction import redact
+from .outcomes import Held, NotTried
 from .retry import exhausted, retry_delay
 
 RowKey = tuple[str, str]
@@ -118,6 +119,11 @@ def _record(row: Row, outcome: Outcome, *, policy: Policy, now: datetime, jitter
             return _noted(row, DeliveryState.SENT, None, outcome)
         case Skip():
             return end(row, DeliveryState.SKIPPED, outcome.reason, outcome.message)
+        case NotTried():
+            ended = _noted(row, DeliveryState.FAILED, outcome.reason, outcome)
+            return replace(ended, attempts=row.attempts - 1)
+        case Held():
+            return _hold(row, outcome, policy=policy, now=now)
         case DeliveryError(scope=Scope.PROCESSOR):
             return replace(
                 _noted(row, DeliveryState.PENDING, outcome.reason, outcome),
@@ -251,6 +257,18 @@ def _retry(
     return replace(
         _noted(row, DeliveryState.RETRYING, error.reason, error), next_attempt_time=next_time
     )
+
+
+def _hold(row: Row, error: Held, *, policy: Policy, now: datetime) -> Row:
+    """Schedule the next attempt of a delivery whose refusal may be the processor's fault.
+
+    Only its age ends it, as nobody knows yet whether the attempt was its own.
+    """
+    next_time = _whole_seconds(now + timedelta(seconds=error.retry_after or 0.0))
+    if next_time > (row.opened_time or now) + policy.retry.max_age:
+        return _noted(row, DeliveryState.FAILED, error.reason, error)
+    held = _noted(row, DeliveryState.RETRYING, error.reason, error)
+    return replace(held, attempts=row.attempts - 1, next_attempt_time=next_time)
 
 
 def _whole_seconds(moment: datetime) -> datetime:

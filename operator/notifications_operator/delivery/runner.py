@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -141,6 +141,10 @@ class Runner:
         if self._sliced is not None:
             self._sliced.poke()
         self._wake.set()
+
+    def unsent(self, processor: str) -> Iterator[str]:
+        """Return whom a processor has still to send the Notification to, as far as is known."""
+        return (self._sliced or self._stored).unsent(processor)
 
     async def run(self) -> None:
         """Work until the Notification is finished or deleted, or claims are not made any more."""

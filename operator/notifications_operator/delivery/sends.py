@@ -7,12 +7,14 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from ..api.reasons import Reason
 from ..catalog import Directory
 from ..processors.base import OutboundNotification
 from ..processors.errors import DeliveryError, Outcome, Receipt, Scope, Skip
 from ..telemetry import metrics
+from .refused_messages import RefusedMessages
 from .rows import Row
 from .supervisor import Supervisor
 
@@ -42,6 +44,7 @@ class Sends:
         self._wake = wake
         self._in_flight: dict[ClaimKey, asyncio.Task[None]] = {}
         self._results: dict[ClaimKey, Result] = {}
+        self.refused = RefusedMessages()
 
     @property
     def results(self) -> Mapping[ClaimKey, Result]:
@@ -80,9 +83,11 @@ class Sends:
         """Start to send rows that were claimed under an epoch, in the processor's batches."""
         channel = self._supervisor.get(processor)
         size = channel.max_batch if channel else 1
+        verdict = partial(self.refused.verdict, processor, outbound)
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
-            task = asyncio.create_task(self._send(batch, outbound, directory, may_send, epoch))
+            sending = self._send(batch, outbound, directory, may_send, epoch, verdict)
+            task = asyncio.create_task(sending)
             self._in_flight.update({claim_key(row): task for row in batch})
 
     def abandon(self) -> None:
@@ -97,6 +102,7 @@ class Sends:
         directory: Directory,
         may_send: Callable[[], bool],
         epoch: int,
+        verdict: Callable[[], DeliveryError | None],
     ) -> None:
         processor = rows[0].processor
         channel = self._supervisor.get(processor)
@@ -105,10 +111,16 @@ class Sends:
             outcomes: Sequence[Outcome] = [_gone(processor)] * len(rows)
         else:
             outcomes = await channel.send(
-                outbound, recipients, directory, may_send=may_send, epoch=epoch
+                outbound,
+                recipients,
+                directory,
+                may_send=may_send,
+                epoch=epoch,
+                verdict=verdict,
             )
         for row, outcome in zip(rows, outcomes, strict=True):
             metrics.count_attempt(processor, _result_label(outcome))
+            self.refused.note(processor, outbound, outcome)
             del self._in_flight[claim_key(row)]
             self._results[claim_key(row)] = Result(
                 outcome=outcome,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..api.notification import DeliveryState, Notification
 from ..catalog import Directory
 from .attempts import Attempts
-from .ledger import Ahead, Ledger, taking_part
+from .ledger import OPEN, UNSENT, Ahead, Ledger, taking_part
 from .optouts import Answer
 from .planner import Planner, give_up
 from .rows import RowKey, lost
@@ -144,6 +144,12 @@ class SlicedWork:
             unsettled=bool(full.unresolved or full.waiting or late_processors(full)),
         )
 
+    def unsent(self, processor: str) -> Iterator[str]:
+        """Return whom a processor has still to send to."""
+        for page in self.book.pages:
+            if page.processor == processor and page.is_open:
+                yield from (row.recipient for row in page.in_state(*OPEN))
+
     async def step(self, scene: Scene) -> Ledger:
         """Record, claim and send, slice by slice; return the marks as the last plan left them."""
         if self._found is not None:
@@ -154,6 +160,7 @@ class SlicedWork:
             if page.claimed:
                 await self._finish(page, scene)
         self._forget_recorded()
+        await self._end_refused(scene)
         await self._claim(scene)
         return scene.ledger
 
@@ -177,12 +184,21 @@ class SlicedWork:
         if claims or self._attempts.doubtful(page.rows) or self._attempts.outdated(page.rows):
             await self._work(page, scene, claims)
 
+    async def _end_refused(self, scene: Scene) -> None:
+        """End what is left of a message that was refused, slice by slice."""
+        self._attempts.sends.refused.mark(scene.ledger)
+        for page in self.book.pages:
+            selection = scene.ledger.processors.get(page.processor)
+            if selection is not None and selection.message_refused and page.in_state(*UNSENT):
+                await self._work(page, scene, ())
+
     async def _claim(self, scene: Scene) -> None:
         """Claim what is ready in the slices' order, with the slots at hand."""
         for name in scene.ledger.processors:
             waiting = False
-            for page in self.book.pages:
-                if page.processor != name or not page.is_ready(scene.now) or waiting:
+            pages = [page for page in self.book.pages if page.processor == name]
+            for page in self._attempts.in_order(name, pages, scene.now):
+                if not page.is_ready(scene.now) or waiting:
                     continue
                 if scene.claiming:
                     await self._work(page, scene, ())

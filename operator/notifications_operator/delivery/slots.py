@@ -35,11 +35,12 @@ class Slots:
         """Whether an application is open."""
         return bool(self._applied)
 
-    def obtain(self, processor: str, wanted: int, *, severity: Severity) -> int:
-        """Return how many slots are at hand; apply for the rest."""
+    def obtain(self, processor: str, wanted: int, *, severity: Severity, last: bool = False) -> int:
+        """Return how many slots are at hand; apply for the rest, perhaps after all others."""
         lane = self._lane(processor)
         if lane is not None and self._granted[processor] < wanted:
-            self._apply(lane, processor, wanted - self._granted[processor], severity)
+            missing = wanted - self._granted[processor]
+            self._apply(lane, processor, missing, severity, last=last)
         return self._granted[processor]
 
     def exchange(self, processor: str, *, finished: int, wanted: int) -> int:
@@ -114,7 +115,9 @@ class Slots:
                 self._lanes[processor] = lane
         return lane
 
-    def _apply(self, lane: Lane, processor: str, wanted: int, severity: Severity) -> None:
+    def _apply(
+        self, lane: Lane, processor: str, wanted: int, severity: Severity, *, last: bool
+    ) -> None:
         def grant(amount: int) -> None:
             self._granted[processor] += amount
             self._wake()
@@ -127,5 +130,6 @@ class Slots:
                 severity=severity,
                 wanted=wanted,
                 grant=grant,
+                last=last,
             )
         )

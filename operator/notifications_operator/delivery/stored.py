@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..api.notification import DeliveryState, Notification
 from ..api.references import NOTIFICATIONS, ObjectRef
 from ..api.resource import ObjectMeta
 from .announcer import Announcer
-from .ledger import Ledger
+from .ledger import INLINE, OPEN, Ledger
 from .merge_patch import is_kept, merge_patch
 from .minimal import minimal_status
 from .newer_format import is_over, unknown_in_status, unreadable_status
@@ -71,6 +72,15 @@ class Stored:
         """Whether the specification is newer than the status, and so than its claims."""
         generation = self.notification.metadata.generation
         return generation != self.notification.status.observed_generation
+
+    def unsent(self, processor: str) -> Iterator[str]:
+        """Return whom a processor has still to send to, by the rows that the status keeps."""
+        status = self.notification.status
+        if status.ledger is None or status.ledger.type != INLINE:
+            return
+        for item in status.deliveries:
+            if item.processor == processor and item.state in OPEN:
+                yield item.recipient
 
     def offer(self, notification: Notification, status: dict[str, Any]) -> None:
         """Take a version of the object that the watch brought, unless it brought a newer one."""

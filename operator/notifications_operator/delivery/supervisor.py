@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from ..api.conditions import Condition, ConditionType, condition, find_condition, merge_conditions
 from ..api.errors import ConflictError, KubernetesError, NotFoundError, RejectedError
@@ -22,8 +23,9 @@ from ..api.resource import ObjectMeta
 from ..processors.base import Environment
 from ..processors.registry import ProcessorRegistry
 from ..telemetry.redaction import redact
-from .channel import DEFAULT_POLICY, Channel, Readiness
+from .channel import DEFAULT_POLICY, Channel
 from .ports import Cluster, Recorder
+from .readiness import Readiness
 from .rows import Policy
 
 logger = logging.getLogger(__name__)
@@ -60,8 +62,10 @@ class Supervisor:
         environment: Environment,
         verify_interval: float,
         epoch: Callable[[], int | None],
+        pending: Callable[[str], Iterable[tuple[str, Iterable[str]]]] = lambda _: (),
     ) -> None:
         self._epoch = epoch
+        self._pending = pending
         self._namespace = namespace
         self._registry = registry
         self._cluster = cluster
@@ -178,6 +182,7 @@ class Supervisor:
                 cluster=self._cluster,
                 environment=self._environment,
                 verify_interval=self._verify_interval,
+                pending=partial(self._pending, metadata.name),
             )
             self._channels[metadata.name] = channel
             self._absent.pop(metadata.name, None)

@@ -233,6 +233,13 @@ class Processor:
         """Say whom the processor would reach, in a stable order and each recipient once."""
         return ()
 
+    def domain(self, recipient: str, directory: Directory) -> str:
+        """Return what the recipient shares with those who are often refused together.
+
+        That is the domain of the address, where there are addresses.
+        """
+        return recipient
+
     async def send(
         self,
         notification: OutboundNotification,

@@ -80,6 +80,11 @@ TRIPS = Counter(
     "Failures that made a processor pause, by reason.",
     ["processor", "reason"],
 )
+SLOWDOWNS = Counter(
+    "notifications_processor_slowdowns",
+    "Refusals for too much load that made a processor wait, by reason.",
+    ["processor", "reason"],
+)
 WINDOW = Gauge(
     "notifications_processor_window", "Most deliveries that may be claimed now.", ["processor"]
 )

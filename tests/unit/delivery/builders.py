@@ -149,6 +149,8 @@ def error(
     retry_after: float | None = None,
     code: int | None = None,
     enhanced_code: str | None = None,
+    conclusive: bool = True,
+    signature: str | None = None,
 ) -> DeliveryError:
     """Return an error of a delivery."""
     return DeliveryError(
@@ -159,6 +161,8 @@ def error(
         retry_after=retry_after,
         code=code,
         enhanced_code=enhanced_code,
+        conclusive=conclusive,
+        signature=signature,
     )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 from notifications_operator.api.reasons import Reason
+from notifications_operator.catalog import Directory
 from notifications_operator.processors.base import (
     Audience,
     Limits,
@@ -51,6 +52,10 @@ class Script:
     """
 
     answers: dict[str, list[Answer]] = field(default_factory=dict)
+    always: dict[str, Callable[[], Outcome]] = field(default_factory=dict)
+    """Answers for ever, where `answers` has none."""
+    domains: dict[str, str] = field(default_factory=dict)
+    """Domains of recipients; ``example.com`` unless it is here."""
     gate: asyncio.Event | None = None
     """Sends wait for it before they answer."""
     verify_errors: deque[BaseException] = field(default_factory=deque)
@@ -91,6 +96,9 @@ class Script:
         for key in (recipient, "*"):
             if self.answers.get(key):
                 return self.answers[key].pop(0)
+        for key in (recipient, "*"):
+            if key in self.always:
+                return self.always[key]()
         return Receipt(message="accepted")
 
 
@@ -142,6 +150,9 @@ class Scripted(Processor):
             duplicate = Skip(reason=Reason.DUPLICATE_ADDRESS, message="the same address")
             targets[1:] = [replace(target, skip=duplicate) for target in targets[1:]]
         return targets
+
+    def domain(self, recipient: str, directory: Directory) -> str:
+        return self.script.domains.get(recipient, "example.com")
 
     async def send(
         self, notification: OutboundNotification, recipients: Sequence[str], context: SendContext

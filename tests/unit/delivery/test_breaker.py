@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery.breaker import Breaker
+from notifications_operator.delivery.breaker import LONGEST_REQUEST, Breaker, Slowdown
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,33 @@ def test_long_outage_does_not_overflow() -> None:
 @pytest.mark.parametrize(("asked", "pause"), [(0, 2), (1, 2), (7, 7), (1e9, 120)])
 def test_other_side_may_ask_for_longer_within_the_bound(asked: float, pause: float) -> None:
     assert Breaker().trip(Reason.SERVER_BUSY, at_least=asked) == pause
+
+
+def test_slowing_down_doubles_up_to_its_bound() -> None:
+    slowdown = Slowdown()
+    assert [slowdown.hit() for _ in range(9)] == [1, 2, 4, 8, 16, 32, 64, 120, 120]
+
+
+def test_slowing_down_takes_a_doubling_back_with_each_success() -> None:
+    slowdown = Slowdown()
+    for _ in range(3):
+        slowdown.hit()
+    slowdown.recover()
+    assert slowdown.hit() == 4
+    for _ in range(9):
+        slowdown.recover()
+    assert slowdown.hit() == 1
+    slowdown.reset()
+    assert slowdown.hit() == 1
+
+
+@pytest.mark.parametrize(("asked", "pause"), [(0, 1), (30, 30), (1e9, LONGEST_REQUEST)])
+def test_other_side_may_ask_to_slow_down_for_longer(asked: float, pause: float) -> None:
+    assert Slowdown().hit(at_least=asked) == pause
+
+
+def test_long_slowness_does_not_overflow() -> None:
+    slowdown = Slowdown()
+    for _ in range(2000):
+        slowdown.hit()
+    assert slowdown.hit() == 120

@@ -37,8 +37,10 @@ class Holder:
         *,
         namespace: str = "a",
         severity: Severity = Severity.NORMAL,
+        last: bool = False,
     ) -> None:
         self.lane, self.uid, self.namespace, self.severity = lane, uid, namespace, severity
+        self.last = last
         self.granted = 0
         self.on_grant: Callable[[], None] = lambda: None
 
@@ -54,6 +56,7 @@ class Holder:
                 severity=self.severity,
                 wanted=wanted,
                 grant=grant,
+                last=self.last,
             )
         )
 
@@ -243,6 +246,54 @@ async def test_sends_are_bounded_by_the_concurrency() -> None:
                 await asyncio.sleep(0)
             assert not entered.is_set()
         await task
+
+
+def test_a_probe_is_one_slot_at_a_time_beside_those_that_are_out() -> None:
+    lane = open_lane(4)
+    before, first, second = (Holder(lane, name) for name in ("before", "first", "second"))
+    before.apply(3)
+    lane.close()
+    first.apply(5)
+    second.apply(5)
+    lane.probe((), only_others=False)
+    assert (first.granted, second.granted) == (1, 0)
+    lane.probe((), only_others=False)
+    assert (first.granted, second.granted) == (1, 0), "said again it is the same"
+    assert lane.exchange("first", finished=1, wanted=4) == 0
+    lane.release("first", 1)
+    assert (first.granted, second.granted) == (1, 1)
+    lane.release("before", 3)
+    lane.open()
+    assert first.granted + second.granted > 2
+
+
+def test_a_probe_is_of_those_who_are_not_behind() -> None:
+    lane = Lane(limits(4), clock=Clock())
+    refused = Holder(lane, "refused", severity=Severity.CRITICAL)
+    other = Holder(lane, "other", severity=Severity.LOW)
+    refused.apply(5)
+    lane.probe({"refused"}, only_others=True)
+    assert refused.granted == 0
+    other.apply(5)
+    assert other.granted == 1
+    lane.withdraw("other")
+    lane.release("other", 1)
+    assert refused.granted == 0
+    lane.probe({"refused"}, only_others=False)
+    assert refused.granted == 1
+
+
+def test_the_last_get_nothing_while_others_wait_be_they_as_urgent_as_they_may() -> None:
+    lane = Lane(limits(8), clock=Clock())
+    last = Holder(lane, "last", severity=Severity.CRITICAL, last=True)
+    other = Holder(lane, "other", severity=Severity.LOW)
+    last.apply(8)
+    other.apply(8)
+    lane.open()
+    assert (last.granted, other.granted) == (0, 6)
+    lane.withdraw("other")
+    lane.release("other", 6)
+    assert last.granted == 6, "and nothing of the reserve"
 
 
 class LaneMachine(RuleBasedStateMachine):

@@ -220,3 +220,15 @@ def test_everything_wanted_is_granted_once(
         queue.served(found, amount, 0)
     assert granted == wanted
     assert len(queue) == 0
+
+
+def test_those_behind_and_the_last_come_after_all_others() -> None:
+    first, second = applicant("a", Severity.CRITICAL), applicant("a", Severity.CRITICAL)
+    third = applicant("b", Severity.LOW)
+    first.last = True
+    queue = queue_of(first, second, third)
+    found = queue.peek(0, urgent_only=False, behind={second.uid})
+    assert found is third
+    assert queue.peek(0, urgent_only=False) is second
+    assert queue.peek(0, urgent_only=True, behind={second.uid}) is None
+    assert drained(queue) == [second.uid, third.uid, first.uid]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from notifications_operator.api.conditions import ConditionType, find_condition
+from notifications_operator.api.reasons import Reason
 from notifications_operator.catalog import Directory
 from notifications_operator.delivery import deadlines, planner
 from notifications_operator.delivery.deadlines import LONGEST_WAIT
+from notifications_operator.delivery.ledger import UNSENT, Ledger
+from notifications_operator.processors.errors import Scope
 from tests.unit.delivery.builders import (
     ADA,
     BOB,
@@ -17,6 +21,7 @@ from tests.unit.delivery.builders import (
     EVE,
     NOW,
     directory,
+    error,
     seconds,
     users_yaml,
 )
@@ -273,3 +278,20 @@ async def test_pending_row_that_is_too_old_fails() -> None:
         d.now += timedelta(hours=1)
         d.plan()
         assert d.brief == {"ada": "Failed"}
+
+
+async def test_row_of_a_slice_that_is_too_old_ends_with_its_processors_reason() -> None:
+    script = Script()
+    script.verify_errors.extend([error(Reason.AUTH_FAILED, "535 no", scope=Scope.PROCESSOR)] * 1000)
+    async with desk(scripts={"email": script}) as d:
+        await d.offer_processor("email", retry={"maxAge": "1h"})
+        d.write()
+        d.plan()
+        ledger = Ledger.load(d.status)
+        ledger.slices = 1
+        ledger.put_all(replace(row, reason=None, message=None) for row in ledger.in_state(*UNSENT))
+        d.planner.deadlines.settle_rows(d.notification, ledger, NOW)
+        assert [row.reason for row in ledger.rows.values()] == [None], "not said while it waits"
+        d.planner.deadlines.settle_rows(d.notification, ledger, NOW + timedelta(hours=1))
+        (row,) = ledger.rows.values()
+        assert (row.state, row.reason, row.message) == ("Failed", "AuthFailed", "535 no")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from notifications_operator.api.notification import Delivery, DeliveryState
 from notifications_operator.api.processor import OnAmbiguous, RetryPolicy
 from notifications_operator.api.reasons import Reason
+from notifications_operator.delivery.outcomes import Held, NotTried, charged
 from notifications_operator.delivery.rows import (
     MESSAGE_LIMIT,
     Policy,
@@ -161,6 +162,41 @@ def test_error_of_the_whole_processor_costs_no_attempt(retryable: bool, policy: 
     assert (after.reason, after.message) == (Reason.AUTH_FAILED, "535")
     assert after.holder is None
     assert after.next_attempt_time is None
+
+
+def test_held_delivery_is_tried_again_and_costs_no_attempt() -> None:
+    refusal = error(Reason.RECIPIENT_REJECTED, "550 no", retryable=False, code=550)
+    after = recorded(claimed(attempts=3), Held(refusal, 2.0))
+    assert (after.state, after.attempts) == (DeliveryState.RETRYING, 2)
+    assert (after.reason, after.code) == (Reason.RECIPIENT_REJECTED, 550)
+    assert after.next_attempt_time == LATER + seconds(2)
+    assert after.message is not None
+    assert after.message.startswith("550 no; tried again until")
+
+
+def test_held_delivery_ends_with_its_age_alone() -> None:
+    refusal = Held(error(Reason.RECIPIENT_REJECTED, "550 no", retryable=False), 2.0)
+    current = row()
+    for _ in range(50):
+        current = recorded(claim(current, holder="0/pod", now=NOW), refusal)
+    assert (current.state, current.attempts) == (DeliveryState.RETRYING, 0)
+    late = NOW + RETRY.max_age
+    after = record(claimed(), refusal, policy=POLICY, now=late, jitter=0.0)
+    assert (after.state, after.reason) == (DeliveryState.FAILED, Reason.RECIPIENT_REJECTED)
+
+
+def test_delivery_that_was_not_tried_fails_without_an_attempt() -> None:
+    refusal = error(Reason.CONTENT_REJECTED, "554 spam", scope=Scope.MESSAGE, code=554)
+    after = recorded(claimed(), NotTried(refusal))
+    assert (after.state, after.attempts, after.code) == (DeliveryState.FAILED, 0, 554)
+    assert after.reason == Reason.CONTENT_REJECTED
+
+
+def test_processors_refusal_that_is_charged_costs_an_attempt() -> None:
+    refusal = error(Reason.POLICY_DENIED, "553", scope=Scope.PROCESSOR, retry_after=1e9, code=553)
+    after = recorded(claimed(), charged(refusal))
+    assert (after.state, after.attempts, after.code) == (DeliveryState.RETRYING, 1, 553)
+    assert recorded(claimed(attempts=3), charged(refusal)).state is DeliveryState.FAILED
 
 
 def test_error_of_the_whole_processor_never_exhausts() -> None:

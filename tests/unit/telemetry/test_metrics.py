@@ -31,6 +31,7 @@ NAMES = {
     "notifications_processor_suspended": {"processor"},
     "notifications_processor_breaker_open": {"processor"},
     "notifications_processor_breaker_trips_total": {"processor", "reason"},
+    "notifications_processor_slowdowns_total": {"processor", "reason"},
     "notifications_processor_window": {"processor"},
     "notifications_processor_claimed": {"processor"},
     "notifications_processor_throttled_seconds_total": {"processor"},
@@ -122,6 +123,7 @@ def test_names_and_labels() -> None:
     metrics.count_request("GET", "notifications", 200)
     metrics.set_build("1.2.3")
     metrics.TRIPS.labels("test-metrics", Reason.AUTH_FAILED)
+    metrics.SLOWDOWNS.labels("test-metrics", Reason.RATE_LIMITED)
     metrics.THROTTLED.labels("test-metrics")
     metrics.SEND_SECONDS.labels("test-metrics")
     found = {

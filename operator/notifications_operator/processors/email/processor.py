@@ -28,7 +28,7 @@ from ..base import (
     delivery_identity,
 )
 from ..errors import DeliveryError, InvalidProcessorConfig, Outcome, Skip
-from .addresses import AddressBook, Mailbox, normalized, wire_address
+from .addresses import AddressBook, Mailbox, domain_of, normalized, wire_address
 from .config import smtp_secret_keys, smtp_server
 from .message import PreparedMessage, prepare
 from .policy import AddressPolicy
@@ -148,6 +148,10 @@ class EmailProcessor(Processor):
         context: SendContext,
     ) -> Sequence[Outcome]:
         return [await self._send(notification, recipient, context) for recipient in recipients]
+
+    def domain(self, recipient: str, directory: Directory) -> str:
+        address = self._address(recipient, directory)
+        return domain_of(normalized(address)) if address is not None else ""
 
     async def close(self) -> None:
         await self._transport.close()
