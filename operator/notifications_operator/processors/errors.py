@@ -63,6 +63,10 @@ class DeliveryError(Exception):
     conclusive
         Whether the other side said whose fault it is. A permanent refusal that did not is judged
         by evidence: what other deliveries of the processor meet with.
+    signature
+        What identifies the same refusal of two deliveries: the other side's answer without
+        addresses, hosts, numbers and identifiers. ``None``: `code`, `enhanced_code` and `message`
+        are compared.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class DeliveryError(Exception):
         code: int | None = None,
         enhanced_code: str | None = None,
         conclusive: bool = True,
+        signature: str | None = None,
     ) -> None:
         super().__init__(f"{reason}: {message}")
         self.reason = reason
@@ -86,6 +91,7 @@ class DeliveryError(Exception):
         self.code = code
         self.enhanced_code = enhanced_code
         self.conclusive = conclusive
+        self.signature = signature
 
 
 class LeaseLost(DeliveryError):
