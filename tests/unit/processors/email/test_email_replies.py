@@ -229,6 +229,8 @@ def test_a_login_that_one_recipient_takes_pauses_nobody(said: str) -> None:
         "550 <app@x.example> refused",
         "550 <app@x.example>: user unknown",
         "553 relaying disallowed as app@x.example",
+        "550 5.7.1 Sender is not authenticated",
+        "550 5.7.0 This account is currently blocked from sending messages",
         "550 x.example does not exist",
     ],
 )

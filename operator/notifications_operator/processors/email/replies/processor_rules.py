@@ -165,7 +165,7 @@ ACCESS: tuple[Rule, ...] = (
         Reason.AUTH_FAILED,
         source="Postfix reject_sender_login_mismatch",
         phases=MAIL,
-        words=r"sender.{0,60}not logged in",
+        words=said.SENDER_LOGIN,
         remedy=_LOGIN_REMEDY,
     ),
     _processor(

@@ -119,6 +119,7 @@ ACCOUNT = either(
         gap=20,
     ),
     near(r"sending|outbound mail|outgoing mail", r"suspended|disabled|paused|restricted", gap=30),
+    r"(?:block|restrict|suspend|bann|prevent|disabl)\w{0,6} from sending",
     r"authorized recipients|sandbox|test purposes|unregistered domain",
 )
 """The account with a provider, and whether it may send."""
@@ -226,6 +227,9 @@ TLS = (
     rf"{TLS_OF_SESSION}|tls required|requires? tls|must use tls|encryption (?:is )?(?:requir|need)"
 )
 TLS_OF_RECIPIENT = near(TLS, r"(?:rcpt|recipient|this|that)(?:'s)? (?:domain|recipient)")
+
+SENDER_LOGIN = r"sender.{0,60}?not (?:logged in|authenticated)|unauthenticated sender"
+"""A sender that wants a login, whoever the recipient is."""
 
 LOGIN = either(
     r"authentication (?:is )?(?:required|needed)|must issue an auth|smtp auth",
