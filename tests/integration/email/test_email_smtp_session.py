@@ -300,16 +300,16 @@ async def test_authentication(
 
 
 @pytest.mark.parametrize(
-    ("reply", "reason", "retryable"),
+    ("reply", "reason"),
     [
-        ("535 5.7.8 credentials invalid", Reason.AUTH_FAILED, False),
-        ("534 5.7.9 too weak", Reason.AUTH_FAILED, False),
-        ("454 4.7.0 temporary failure", Reason.AUTH_FAILED, True),
-        ("421 4.3.2 closing", Reason.CONNECT_FAILED, True),
+        ("535 5.7.8 credentials invalid", Reason.AUTH_FAILED),
+        ("534 5.7.9 too weak", Reason.AUTH_FAILED),
+        ("454 4.7.0 temporary failure", Reason.AUTH_FAILED),
+        ("421 4.3.2 closing", Reason.CONNECT_FAILED),
     ],
 )
 async def test_authentication_that_is_refused(
-    authority: CertificateAuthority, reply: str, reason: Reason, retryable: bool
+    authority: CertificateAuthority, reply: str, reason: Reason
 ) -> None:
     certificate = authority.valid()
     peer = SMTPPeer(
@@ -324,7 +324,7 @@ async def test_authentication_that_is_refused(
         error = await failure(pool)
 
         assert (error.reason, error.scope) == (reason, Scope.PROCESSOR)
-        assert error.retryable is retryable
+        assert error.retryable
         # One attempt, whatever is offered: accounts are locked after a few.
         assert peer.ledger.verbs().count("AUTH") == 1
         assert "MAIL" not in peer.ledger.verbs()

@@ -394,18 +394,23 @@ class Session:
             self._violation("the message came before 354")
         await self._say("354 end with <CRLF>.<CRLF>")
         begun = datetime.now(UTC)
-        raw, flaw = await self._body()
-        await self._end(raw, flaw, begun)
+        raw, flaw, answered = await self._body()
+        if answered:
+            self._forget_transaction()
+        else:
+            await self._end(raw, flaw, begun)
 
-    async def _body(self) -> tuple[bytes, str | None]:
+    async def _body(self) -> tuple[bytes, str | None, bool]:
+        """Read the message; the last item is whether it was answered before its end."""
         lines: list[bytes] = []
         flaw = None
+        answered = False
         while (line := await self._reader.readuntil(b"\n")) != b".\r\n":
             if not lines:
-                await self._faulted(Step.BODY, self._rcpt_to[0])
+                answered = await self._faulted(Step.BODY, self._rcpt_to[0])
             flaw = flaw or _flaw(line, eight_bit=self._parameters.get("BODY") == "8BITMIME")
             lines.append(line.removeprefix(b"."))
-        return b"".join(lines), flaw
+        return b"".join(lines), flaw, answered
 
     async def _end(self, raw: bytes, flaw: str | None, begun: datetime) -> None:
         message = Message(
