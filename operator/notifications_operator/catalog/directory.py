@@ -67,8 +67,8 @@ class Directory:
         entities = {ref: definition.entity for ref, definition in served.items()}
         for source in ordered:
             for key in sorted(source.kept):
-                for entity in source.kept[key]:
-                    entities.setdefault(entity.ref, entity)
+                for kept in source.kept[key]:
+                    entities.setdefault(kept.entity.ref, kept.entity)
         return cls(entities.values(), conflicts)
 
     def get(self, ref: EntityRef) -> Entity | None:
