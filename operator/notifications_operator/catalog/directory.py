@@ -75,6 +75,15 @@ class Directory:
         """Return the entity of that name, if there is one."""
         return self._entities.get(ref)
 
+    def has_user(self, ref: str) -> bool:
+        """Return whether there is a user of that name, written as `EntityRef` writes it.
+
+        It is asked about every delivery, and far cheaper than to parse the ref.
+        """
+        kind, _, rest = ref.partition(":")
+        namespace, _, name = rest.partition("/")
+        return kind == "user" and (kind, namespace, name) in self._entities
+
     def users(self) -> tuple[Entity, ...]:
         """Return all entities of kind User, in the order of their refs."""
         return self._users

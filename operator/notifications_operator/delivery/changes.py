@@ -9,7 +9,7 @@ from ..api.notification import DeliveryState, Notification
 from ..api.reasons import Reason
 from .digest import payload_digest, recipients_digest
 from .ledger import Ledger, taking_part
-from .rows import is_unknown, reopen
+from .rows import Row, is_unknown, reopen
 
 REDELIVER_ALL = "all:"
 """Prefix of a redeliver value that sends to everyone."""
@@ -86,7 +86,7 @@ def note_redeliver(notification: Notification, ledger: Ledger, now: datetime) ->
         states += [DeliveryState.SENT, DeliveryState.PENDING, DeliveryState.RETRYING]
     sending = taking_part(ledger)
     for row in ledger.in_state(*states):
-        if is_unknown(row):
+        if _stands_for_ref(row, ledger):
             del ledger.rows[row.key]
         elif row.reason != Reason.CANCELLED and row.processor in sending:
             ledger.put(reopen(row, revision=ledger.revision, now=now))
@@ -94,5 +94,14 @@ def note_redeliver(notification: Notification, ledger: Ledger, now: datetime) ->
 
 def forget_unknown(ledger: Ledger) -> None:
     """Drop the rows of refs that were given up: they are to be resolved again."""
-    for row in [row for row in ledger.rows.values() if is_unknown(row)]:
+    for row in [row for row in ledger.rows.values() if _stands_for_ref(row, ledger)]:
         del ledger.rows[row.key]
+
+
+def _stands_for_ref(row: Row, ledger: Ledger) -> bool:
+    """Whether a row failed for a ref that was never resolved.
+
+    The others are users that the snapshot found and that the catalog has lost since.
+    """
+    is_user = row.recipient.startswith("user:")
+    return is_unknown(row) and (not is_user or row.recipient in ledger.unresolved)

@@ -18,7 +18,7 @@ from ..api.notification import (
     Unresolved,
 )
 from ..api.reasons import Reason
-from .rows import Row, RowKey
+from .rows import Row, RowKey, is_held
 from .summary import Obstacle, Progress, conditions, judge, summarize_processor
 from .tally import Tally
 
@@ -137,7 +137,7 @@ class Ledger:
 
     def ready_rows(self, processor: str, now: datetime) -> list[Row]:
         """Return one processor's rows that may be claimed now."""
-        return [row for row in self.rows_of(processor) if _is_ready(row, now)]
+        return [row for row in self.rows_of(processor) if is_ready(row, now)]
 
     def put(self, row: Row) -> None:
         """Add a row, or replace the one with its key where it stands."""
@@ -243,12 +243,13 @@ class Ledger:
 _ABOUT_RECIPIENTS = frozenset({"CatalogEmpty", "UnknownEntities", "PolicyDenied", "TooLarge"})
 
 
-def _is_ready(row: Row, now: datetime) -> bool:
+def is_ready(row: Row, now: datetime) -> bool:
+    """Whether a row may be claimed now."""
     if row.recipient == ANY_RECIPIENT:
         return False
     if row.state is DeliveryState.RETRYING:
         return row.next_attempt_time is None or row.next_attempt_time <= now
-    return row.state is DeliveryState.PENDING
+    return row.state is DeliveryState.PENDING and not is_held(row)
 
 
 def taking_part(ledger: Ledger) -> list[str]:

@@ -73,6 +73,9 @@ def willing_targets(
         audience,
         users=[user for user in audience.users if str(user.ref) not in out],
         strangers=[ref for ref in audience.strangers if str(ref) not in out],
+        members_without_entity=[
+            ref for ref in audience.members_without_entity if str(ref) not in out
+        ],
     )
     again = channel.targets(notification, willing)
     if again is None:

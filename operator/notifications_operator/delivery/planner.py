@@ -28,8 +28,10 @@ from .optouts import (
     willing_targets,
 )
 from .recipients import (
+    members_not_awaited,
     remarks,
     resolve_recipients,
+    settled_count,
     still_unknown,
     unknown_message,
     users_behind,
@@ -98,7 +100,7 @@ class Planner:
             verdict = self._plan_rows(_Plan(notification, ledger, directory, change, now, answer))
         if verdict is not None:
             give_up(ledger, verdict)
-        self.deadlines.settle(notification, ledger, now)
+        self.deadlines.settle(notification, ledger, directory, now)
 
     def origin(self, notification: Notification) -> str:
         """Return whom the Notification comes from; users' claims count where they are trusted."""
@@ -141,11 +143,12 @@ class Planner:
         before, count_before = list(ledger.unresolved), ledger.unresolved_count
         if not (change.any or before or self._now_able(ledger)):
             return None
-        resolution = resolve_recipients(plan.notification, plan.directory)
+        resolution = self._resolve(plan)
         ledger.remarks = remarks(plan.notification, plan.directory, resolution)
         ledger.unresolved = still_unknown(ledger, resolution, change)
         ledger.unresolved_count = len(ledger.unresolved)
         if change.first or change.recipients:
+            forget_unknown(ledger)
             verdict = self._check_recipients(plan, resolution)
             if verdict is not None:
                 return verdict
@@ -178,10 +181,22 @@ class Planner:
         merge(ledger, wanted, change, plan.now)
         return None
 
+    def _resolve(self, plan: _Plan) -> Resolution:
+        """Resolve the recipients; members without an entity are relied on if there is nobody else.
+
+        Otherwise a Notification to a group whose members are not in the catalog would end without
+        a word to anybody.
+        """
+        resolution = resolve_recipients(plan.notification, plan.directory)
+        settling = plan.change.first or plan.change.recipients
+        if settling and not resolution.users and not self._reaches_strangers(plan):
+            return resolution.relying_on_members()
+        return resolution
+
     def _check_recipients(self, plan: _Plan, resolution: Resolution) -> Obstacle | None:
         """Refuse, or set ``waiting``, before anything is planned."""
         ledger, metadata, spec = plan.ledger, plan.notification.metadata, plan.notification.spec
-        users = len(resolution.users) + len(self._strangers(plan, resolution))
+        users = settled_count(resolution) + len(self._strangers(plan, resolution))
         if why := self._limits.check(metadata.namespace, metadata.uid, users, plan.now):
             return Obstacle(reason=Reason.POLICY_DENIED, message=why)
         if spec.recipients.type == "broadcast" and not users:
@@ -204,12 +219,18 @@ class Planner:
 
     def _strangers(self, plan: _Plan, resolution: Resolution) -> Sequence[EntityRef]:
         """Return users that the catalog does not know, if a processor reaches them all the same."""
+        if not self._reaches_strangers(plan):
+            return ()
+        return [ref for ref in resolution.unresolved if ref.kind == "user"]
+
+    def _reaches_strangers(self, plan: _Plan) -> bool:
+        """Whether a processor reaches users that the catalog does not know."""
         spec = plan.notification.spec
         channels = [self._supervisor.get(name) for name in spec.processors]
-        for channel in channels or self._supervisor.channels:
-            if channel and channel.reaches_strangers and not channel.excludes(spec.payload):
-                return [ref for ref in resolution.unresolved if ref.kind == "user"]
-        return ()
+        return any(
+            channel and channel.reaches_strangers and not channel.excludes(spec.payload)
+            for channel in channels or self._supervisor.channels
+        )
 
     def _absent_answer(self, plan: _Plan) -> Obstacle | None:
         """Return what there is to wait for before it is known what users want.
@@ -261,6 +282,7 @@ class Planner:
         late = late_processors(plan.ledger)
         users = self._users(plan, resolution, news)
         strangers = self._strangers(plan, resolution)
+        settling = plan.change.first or plan.change.recipients
         targets: dict[RowKey, Skip | None] = {}
         unable: dict[str, Skip] = {}
         for name in taking_part(plan.ledger):
@@ -270,6 +292,9 @@ class Planner:
                 users=resolution.users if name in late else users,
                 broadcast=outbound.broadcast,
                 strangers=strangers,
+                members_without_entity=(
+                    members_not_awaited(plan.ledger, resolution) if settling or name in late else ()
+                ),
             )
             channel = self._supervisor.get(name)
             found = (
@@ -284,7 +309,7 @@ class Planner:
     def _users(self, plan: _Plan, resolution: Resolution, news: _News) -> Sequence[Entity]:
         """Return the users to plan for: the snapshot's, unless the recipients were edited."""
         if plan.change.first or plan.change.recipients:
-            plan.ledger.users = len(resolution.users)
+            plan.ledger.users = settled_count(resolution)
             return resolution.users
         users = users_of(plan.ledger.rows.values(), plan.directory) or list(resolution.users)
         if not news.any:

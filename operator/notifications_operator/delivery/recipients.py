@@ -44,23 +44,47 @@ def remarks(notification: Notification, directory: Directory, resolution: Resolu
     excluded = [EntityRef.parse(text) for text in notification.spec.recipients.excluded]
     odd = [f"{ref} has no owner" for ref in resolution.ownerless]
     odd += [f"the excluded {ref} is not in the catalog" for ref in excluded if ref not in directory]
+    if members := resolution.members_without_entity:
+        odd.insert(0, f"the catalog has no entity of {named(list(map(str, members)))}")
     return odd[:REMARK_LIMIT]
 
 
 def still_unknown(ledger: Ledger, resolution: Resolution, change: Change) -> list[str]:
-    """Return the refs that are unknown; what was resolved once stays resolved."""
+    """Return the refs that are unknown; what was resolved once stays resolved.
+
+    Members without an entity are among them if they were when the recipients were settled,
+    because nobody else was reached.
+    """
     unknown = [str(ref) for ref in resolution.unresolved]
-    before = set(ledger.unresolved)
-    named_in_part = ledger.unresolved_count > len(before)
-    if change.first or change.recipients or named_in_part:
+    if change.first or change.recipients:
         return unknown
-    return [ref for ref in unknown if ref in before]
+    before = set(ledger.unresolved)
+    members = [str(ref) for ref in resolution.members_without_entity]
+    if ledger.unresolved_count > len(before):
+        return unknown + members if before.intersection(members) else unknown
+    return [ref for ref in unknown + members if ref in before]
+
+
+def settled_count(resolution: Resolution) -> int:
+    """Return how many users the recipients resolved to, whether or not the catalog has them."""
+    return len(resolution.users) + len(resolution.members_without_entity)
+
+
+def members_not_awaited(ledger: Ledger, resolution: Resolution) -> Sequence[EntityRef]:
+    """Return the members without an entity whom the Notification does not wait for."""
+    waited_for = set(ledger.unresolved)
+    return [ref for ref in resolution.members_without_entity if str(ref) not in waited_for]
 
 
 def unknown_message(refs: Sequence[str]) -> str:
     """Name unknown refs, not too many of them."""
+    return f"the catalog does not know {named(refs)}"
+
+
+def named(refs: Sequence[str]) -> str:
+    """Return some refs as text, not too many of them."""
     more = f" and {len(refs) - 10} more" if len(refs) > 10 else ""
-    return f"the catalog does not know {', '.join(refs[:10])}{more}"
+    return f"{', '.join(refs[:10])}{more}"
 
 
 def users_of(rows: Iterable[Row], directory: Directory) -> list[Entity]:

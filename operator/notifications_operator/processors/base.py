@@ -65,12 +65,14 @@ class Audience:
     """Whom a notification resolved to: users in a stable order, or everybody.
 
     ``strangers`` are users that it names and that the catalog does not know (yet): for processors
-    that need nothing but their refs.
+    that need nothing but their refs. ``members_without_entity`` are users whom only their groups
+    name. Nobody waits for these: a processor that cannot reach them returns them as skipped.
     """
 
     users: Sequence[Entity]
     broadcast: bool
     strangers: Sequence[EntityRef] = ()
+    members_without_entity: Sequence[EntityRef] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -137,7 +137,12 @@ class Scripted(Processor):
             names = [str(user.ref) for user in audience.users]
             if self.script.reaches_strangers:
                 names += [str(ref) for ref in audience.strangers]
-        targets = [Target(recipient=name, skip=self.script.skips.get(name)) for name in names]
+            names += [str(ref) for ref in audience.members_without_entity]
+        skips = dict(self.script.skips)
+        if not self.script.reaches_strangers:
+            unknown = Skip(reason=Reason.UNKNOWN_ENTITIES, message="there is no entity")
+            skips |= {str(ref): unknown for ref in audience.members_without_entity}
+        targets = [Target(recipient=name, skip=skips.get(name)) for name in names]
         if self.script.first_only:
             duplicate = Skip(reason=Reason.DUPLICATE_ADDRESS, message="the same address")
             targets[1:] = [replace(target, skip=duplicate) for target in targets[1:]]

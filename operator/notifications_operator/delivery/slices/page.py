@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from ...api.notification import DeliveryState
+from ...api.reasons import Reason
 from ...api.references import SLICES, ObjectRef
 from ...api.slice import NotificationDeliverySlice
-from ..rows import Row
+from ..rows import Row, is_held
 from ..tally import Tally
 from .codec import decode
 
@@ -18,6 +19,7 @@ class Page:
     """The rows of one slice as they are stored, and what they add up to.
 
     ``stale`` says that a write may or may not have been carried out: it must be read again.
+    ``held`` is how many rows wait for users whom the catalog does not know.
     """
 
     def __init__(self, body: dict[str, Any]) -> None:
@@ -38,7 +40,8 @@ class Page:
         self.tally = Tally.of(self.rows)
         self.newest_revision = max((row.revision for row in self.rows), default=0)
         states = self.tally.states()
-        self.pending = states[DeliveryState.PENDING] > 0
+        self.held = _count_held(self.rows, self.tally)
+        self.pending = states[DeliveryState.PENDING] > self.held
         self.claimed = states[DeliveryState.CLAIMED] > 0
         self.is_open = any(not state.terminal for state in states)
         self.due = self.tally.next_attempts.get(self.processor)
@@ -54,6 +57,12 @@ class Page:
         if not any(found[state] for state in states):
             return []
         return [row for row in self.rows if row.state in states]
+
+
+def _count_held(rows: Sequence[Row], tally: Tally) -> int:
+    if not tally.reasons(DeliveryState.PENDING)[Reason.UNKNOWN_ENTITIES]:
+        return 0
+    return sum(map(is_held, rows))
 
 
 _OTHERS = ("apiVersion", "kind", "metadata")

@@ -26,7 +26,7 @@ from ..base import (
     Target,
     delivery_identity,
 )
-from ..errors import DeliveryError, InvalidProcessorConfig, Outcome, Skip
+from ..errors import DeliveryError, InvalidProcessorConfig, Outcome, Scope, Skip
 from .addresses import AddressBook, Mailbox, normalized
 from .config import smtp_secret_keys, smtp_server
 from .message import PreparedMessage, prepare
@@ -126,13 +126,18 @@ class EmailProcessor(Processor):
         """Say who gets a mail, and who does not and why.
 
         Of two users with one address the first gets it. A broadcast reaches whom
-        ``broadcastConfig`` says; users without an address are no part of it.
+        ``broadcastConfig`` says; users without an address are no part of it, unless nobody has one.
         """
         if not audience.broadcast:
-            return list(self._user_targets(audience.users))
+            unknown = [
+                Target(recipient=str(ref), skip=_unknown_member(str(ref)))
+                for ref in audience.members_without_entity
+            ]
+            return [*self._user_targets(audience.users), *unknown]
         match self._config.broadcast_config:
             case BroadcastConfig(receiver="users"):
-                return list(self._user_targets(audience.users, without_address=False))
+                reached = list(self._user_targets(audience.users, without_address=False))
+                return reached or list(self._user_targets(audience.users))
             case BroadcastConfig(receiver="config", receiver_emails=addresses):
                 return list(_address_targets(addresses, self._policy))
             case _:
@@ -169,7 +174,10 @@ class EmailProcessor(Processor):
     async def _send(
         self, notification: OutboundNotification, recipient: str, context: SendContext
     ) -> Outcome:
-        address = self._address(recipient, context.directory)
+        try:
+            address = self._address(recipient, context.directory)
+        except DeliveryError as error:
+            return error
         if address is None:
             return _no_address(recipient)
         # Once more: the address may have changed since the snapshot was taken.
@@ -187,10 +195,25 @@ class EmailProcessor(Processor):
             return error
 
     def _address(self, recipient: str, directory: Directory) -> str | None:
+        """Return where a recipient is reached; ``None`` if a user of the catalog has no address.
+
+        Raises
+        ------
+        DeliveryError
+            If the catalog does not know the user: it may be read in part only.
+        """
         if "@" in recipient:
             return recipient
         user = directory.get(EntityRef.parse(recipient))
-        return self._book.address_of(recipient, user.email if user else None)
+        address = self._book.address_of(recipient, user.email if user else None)
+        if address is None and user is None:
+            raise DeliveryError(
+                Reason.UNKNOWN_ENTITIES,
+                f"the catalog does not know {recipient}",
+                scope=Scope.RECIPIENT,
+                retryable=True,
+            )
+        return address
 
     def _message(self, notification: OutboundNotification, recipient: str, address: str) -> bytes:
         first = None
@@ -271,6 +294,13 @@ def _receiver_address(text: str) -> str:
 
 def _no_address(ref: str) -> Skip:
     return Skip(reason=Reason.NO_ADDRESS, message=f"{ref} has no e-mail address in the catalog")
+
+
+def _unknown_member(ref: str) -> Skip:
+    return Skip(
+        reason=Reason.UNKNOWN_ENTITIES,
+        message=f"a group names {ref} as a member, and the catalog has no entity of it",
+    )
 
 
 def _duplicate(owner: str) -> Skip:
