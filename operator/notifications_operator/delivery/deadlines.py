@@ -17,7 +17,7 @@ from .rows import Row, blame, end, is_unknown, open_row
 from .snapshot import settle_edits
 from .summary import Obstacle
 from .supervisor import Supervisor
-from .unknown import settle_unknown_users
+from .unknown import Outlet, settle_unknown_users
 
 LONGEST_WAIT = timedelta(hours=24)
 """For how long a Notification waits for a first processor or a first user in the catalog."""
@@ -85,13 +85,13 @@ class Deadlines:
     ) -> None:
         """Wait for users who are unknown now that it is their turn, or fail them."""
         sending = not notification.spec.suspend
-        processors = {
-            name: sending and channel.readiness.ready
+        outlets = {
+            name: Outlet(can_send=sending and channel.readiness.ready, remembers=channel.remembers)
             for name in ledger.processors
             if (channel := self._supervisor.get(name)) and not channel.reaches_strangers
         }
         grace = timedelta(seconds=self._settings.catalog.unknown_grace)
-        settle_unknown_users(ledger, directory, processors, grace=grace, now=now)
+        settle_unknown_users(ledger, directory, outlets, grace=grace, now=now)
 
     def _blame(self, ledger: Ledger, row: Row) -> None:
         """Say on a pending row why its processor cannot send, once.

@@ -1,13 +1,14 @@
 """Deliveries to users whom the catalog does not know when it is their turn; pure.
 
-Whether a user is known is decided from the current catalog and the row alone. The wait costs no
-attempt, and its end is stored in the row: a catalog that cannot be read for a while, or a ConfigMap
-that is made anew, loses nobody their mail.
+Whether a delivery waits is decided from the row, the current catalog and the processor. The wait
+costs no attempt, and its end is stored in the row: a catalog that cannot be read for a while, or a
+ConfigMap that is made anew, loses nobody their mail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ..api.notification import DeliveryState
@@ -19,10 +20,22 @@ from .rows import end, hold, is_held, release
 _USER = "user:"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outlet:
+    """A processor that needs the entity of each user.
+
+    ``can_send`` says whether it can send now: nothing begins to wait for a user before it could be
+    sent. ``remembers`` says of a user whether it can do without the entity.
+    """
+
+    can_send: bool
+    remembers: Callable[[str], bool]
+
+
 def settle_unknown_users(
     ledger: Ledger,
     directory: Directory,
-    processors: Mapping[str, bool],
+    outlets: Mapping[str, Outlet],
     *,
     grace: timedelta,
     now: datetime,
@@ -31,21 +44,21 @@ def settle_unknown_users(
 
     Parameters
     ----------
-    processors
-        Those that need the entity of each user, with whether they can send now: nothing begins to
-        wait for a user before it could be sent.
+    outlets
+        The processors by name, without those that need nothing but the ref.
     grace
         For how long a row waits.
     """
     for row in ledger.in_state(*UNSENT):
-        can_send = processors.get(row.processor)
-        if can_send is None or not row.recipient.startswith(_USER):
+        outlet = outlets.get(row.processor)
+        if outlet is None or not row.recipient.startswith(_USER):
             continue
-        known, held = directory.has_user(row.recipient), is_held(row)
+        known = directory.has_user(row.recipient) or outlet.remembers(row.recipient)
+        held = is_held(row)
         if known and held:
             ledger.put(release(row))
         elif held and row.next_attempt_time is not None and now >= row.next_attempt_time:
             message = f"the catalog does not know {row.recipient}"
             ledger.put(end(row, DeliveryState.FAILED, Reason.UNKNOWN_ENTITIES, message))
-        elif can_send and not known and is_ready(row, now):
+        elif outlet.can_send and not known and is_ready(row, now):
             ledger.put(hold(row, until=now + grace))

@@ -230,6 +230,13 @@ class Processor:
         """Say whom the processor would reach, in a stable order and each recipient once."""
         return ()
 
+    def remembers(self, user: str) -> bool:
+        """Return whether it can send to a user, by ref, whom the catalog has lost meanwhile.
+
+        The deliveries of others wait until the catalog has the user again.
+        """
+        return False
+
     async def send(
         self,
         notification: OutboundNotification,

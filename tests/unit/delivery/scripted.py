@@ -68,6 +68,8 @@ class Script:
     secret: SecretKey | None = None
     idempotent: bool = False
     reaches_strangers: bool = False
+    remembered: Any = ()
+    """Users whom it can send to without their entities."""
     channel: str = ""
     suffix: str = ""
     """Decorates titles."""
@@ -128,6 +130,9 @@ class Scripted(Processor):
         title = notification.payload.title + self.script.suffix
         payload = notification.payload.model_copy(update={"title": title})
         return OutboundNotification(**{**notification.__dict__, "payload": payload})
+
+    def remembers(self, user: str) -> bool:
+        return user in self.script.remembered
 
     def targets(self, notification: OutboundNotification, audience: Audience) -> Sequence[Target]:
         if self.script.targets_error is not None:

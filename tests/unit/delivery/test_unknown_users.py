@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -16,7 +17,7 @@ from notifications_operator.delivery.channel import DEFAULT_POLICY
 from notifications_operator.delivery.ledger import Ledger, is_ready
 from notifications_operator.delivery.rows import claim, is_held, record
 from notifications_operator.delivery.slices.codec import decode, encode
-from notifications_operator.delivery.unknown import settle_unknown_users
+from notifications_operator.delivery.unknown import Outlet, settle_unknown_users
 from tests.unit.delivery.builders import (
     ADA,
     BOB,
@@ -40,6 +41,7 @@ def reasons(d: Desk) -> dict[str, tuple[str, str | None]]:
     return {item.recipient.rpartition("/")[2]: (str(item.state), item.reason) for item in d.rows}
 
 
+READY = Outlet(can_send=True, remembers=lambda user: False)
 HELD = ("Pending", "UnknownEntities")
 GIVEN_UP = ("Failed", "UnknownEntities")
 
@@ -150,6 +152,24 @@ async def test_processors_that_need_only_the_ref_do_not_wait() -> None:
         assert ledger.ready_rows("email", d.now) == []
 
 
+async def test_processors_that_remember_a_user_do_not_wait() -> None:
+    async with desk("email", scripts={"email": Script(remembered=[ADA])}) as d:
+        d.write(to=[ADA, BOB])
+        d.plan()
+        d.directory = NOBODY
+        d.plan()
+        assert reasons(d) == {"ada": ("Pending", None), "bob": HELD}
+
+
+async def test_a_processor_that_fails_to_say_remembers_nobody() -> None:
+    async with desk("email", scripts={"email": Script(remembered=5)}) as d:
+        d.write(to=[ADA])
+        d.plan()
+        d.directory = NOBODY
+        d.plan()
+        assert reasons(d) == {"ada": HELD}
+
+
 async def test_an_edit_of_the_recipients_waits_for_those_that_it_names() -> None:
     """Whoever is named and unknown at the moment was not removed."""
     async with desk("email") as d:
@@ -202,7 +222,7 @@ async def test_an_edit_of_the_payload_opens_them_again() -> None:
 def test_a_slice_keeps_the_wait() -> None:
     ledger = Ledger(rows={("email", ADA): row(), ("email", BOB): row(recipient=BOB)})
     settle_unknown_users(
-        ledger, directory(users_yaml(["bob"])), {"email": True}, grace=GRACE, now=NOW
+        ledger, directory(users_yaml(["bob"])), {"email": READY}, grace=GRACE, now=NOW
     )
     rows = list(ledger.rows.values())
     stored = SliceRows.model_validate(encode(rows, "email"))
@@ -236,7 +256,8 @@ def test_nobody_is_sent_to_unknown_and_nobody_waits_for_ever(
         now += timedelta(seconds=pause)
         before = ledger.rows["email", ADA]
         catalog = EVERYBODY if known else NOBODY
-        settle_unknown_users(ledger, catalog, {"email": can_send}, grace=GRACE, now=now)
+        outlets = {"email": replace(READY, can_send=can_send)}
+        settle_unknown_users(ledger, catalog, outlets, grace=GRACE, now=now)
         item = ledger.rows["email", ADA]
         assert item.attempts == 0
         if before.state.terminal:

@@ -143,6 +143,10 @@ class EmailProcessor(Processor):
             case _:
                 return ()
 
+    def remembers(self, user: str) -> bool:
+        """Return whether the user's address was looked up within ``cache.ttl``."""
+        return self._book.address_of(user, None) is not None
+
     async def send(
         self,
         notification: OutboundNotification,

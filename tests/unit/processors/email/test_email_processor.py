@@ -329,7 +329,9 @@ async def test_an_address_is_remembered_from_the_snapshot_on() -> None:
 
     mail_processor.targets(notification(), audience(JANE))
     await mail_processor.send(notification(), ["user:default/jane"], sending())
+    assert mail_processor.remembers("user:default/jane")
     moment[0] = 60.0
+    assert not mail_processor.remembers("user:default/jane")
     outcomes = await mail_processor.send(notification(), ["user:default/jane"], sending())
 
     assert [mail.recipient for mail in outbox.mails] == ["jane@example.com"]
