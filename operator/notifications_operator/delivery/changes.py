@@ -9,7 +9,7 @@ from ..api.notification import DeliveryState, Notification
 from ..api.reasons import Reason
 from .digest import payload_digest, recipients_digest
 from .ledger import Ledger, taking_part
-from .rows import Row, is_unknown, reopen
+from .rows import Row, is_unknown, is_user, reopen
 
 REDELIVER_ALL = "all:"
 """Prefix of a redeliver value that sends to everyone."""
@@ -103,5 +103,5 @@ def _stands_for_ref(row: Row, ledger: Ledger) -> bool:
 
     The others are users that the snapshot found and that the catalog has lost since.
     """
-    is_user = row.recipient.startswith("user:")
-    return is_unknown(row) and (not is_user or row.recipient in ledger.unresolved)
+    is_ref = not is_user(row.recipient) or row.recipient in ledger.unresolved
+    return is_unknown(row) and is_ref

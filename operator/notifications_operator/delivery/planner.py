@@ -28,16 +28,17 @@ from .optouts import (
     willing_targets,
 )
 from .recipients import (
+    News,
     members_not_awaited,
     remarks,
+    resolve_news,
     resolve_recipients,
     settled_count,
     still_unknown,
     unknown_message,
-    users_behind,
     users_of,
 )
-from .rows import RowKey, end
+from .rows import RowKey, end, is_user
 from .snapshot import Wanted, late_processors, merge
 from .summary import Obstacle
 from .supervisor import Supervisor
@@ -155,7 +156,7 @@ class Planner:
             if ledger.waiting is not None:
                 postpone(ledger, change)
                 return None
-        news = _News(
+        news = News(
             known=[ref for ref in before if ref not in ledger.unresolved],
             unnamed=ledger.unresolved_count < count_before != len(before),
         )
@@ -272,7 +273,7 @@ class Planner:
         """Return whether a processor that could not name its targets may be able to now."""
         return any(self._supervisor.get(name) is not None for name in late_processors(ledger))
 
-    def _wanted(self, plan: _Plan, resolution: Resolution, news: _News) -> Wanted:
+    def _wanted(self, plan: _Plan, resolution: Resolution, news: News) -> Wanted:
         """Ask the processors for their targets: all of them, or those that could not say before.
 
         The latter are asked about the recipients as they resolve now, because no row keeps whom
@@ -280,9 +281,8 @@ class Planner:
         """
         outbound = self.outbound(plan.notification, plan.ledger)
         late = late_processors(plan.ledger)
-        users = self._users(plan, resolution, news)
+        users, members = _people(plan, resolution, news)
         strangers = self._strangers(plan, resolution)
-        settling = plan.change.first or plan.change.recipients
         targets: dict[RowKey, Skip | None] = {}
         unable: dict[str, Skip] = {}
         for name in taking_part(plan.ledger):
@@ -293,7 +293,7 @@ class Planner:
                 broadcast=outbound.broadcast,
                 strangers=strangers,
                 members_without_entity=(
-                    members_not_awaited(plan.ledger, resolution) if settling or name in late else ()
+                    members_not_awaited(plan.ledger, resolution) if name in late else members
                 ),
             )
             channel = self._supervisor.get(name)
@@ -305,24 +305,6 @@ class Planner:
                 continue
             targets.update({(name, target.recipient): target.skip for target in found})
         return Wanted(targets=targets, unable=unable)
-
-    def _users(self, plan: _Plan, resolution: Resolution, news: _News) -> Sequence[Entity]:
-        """Return the users to plan for: the snapshot's, unless the recipients were edited."""
-        if plan.change.first or plan.change.recipients:
-            plan.ledger.users = settled_count(resolution)
-            return resolution.users
-        users = users_of(plan.ledger.rows.values(), plan.directory) or list(resolution.users)
-        if not news.any:
-            return users
-        present = {user.ref for user in users}
-        found = (
-            resolution.users
-            if news.unnamed
-            else users_behind(news.known, plan.notification, plan.directory)
-        )
-        added = [user for user in found if user.ref not in present]
-        plan.ledger.users += len(added)
-        return users + added
 
     def _why_unable(self, name: str) -> Skip:
         channel = self._supervisor.get(name)
@@ -354,17 +336,29 @@ class _Plan:
         return None if isinstance(self.answer, Unavailable) else self.answer
 
 
-@dataclass(frozen=True, kw_only=True)
-class _News:
-    """Refs that the catalog has come to know; some may be unnamed, as the status is bounded."""
+def _people(
+    plan: _Plan, resolution: Resolution, news: News
+) -> tuple[Sequence[Entity], Sequence[EntityRef]]:
+    """Return the users to plan for, and the members without an entity.
 
-    known: Sequence[str]
-    unnamed: bool
-
-    @property
-    def any(self) -> bool:
-        """Whether there are any."""
-        return bool(self.known) or self.unnamed
+    These are the snapshot's, unless the recipients were edited, and those whom the news mean.
+    """
+    ledger = plan.ledger
+    if plan.change.first or plan.change.recipients:
+        ledger.users = settled_count(resolution)
+        return resolution.users, members_not_awaited(ledger, resolution)
+    users: Sequence[Entity] = users_of(ledger.rows.values(), plan.directory)
+    planned = {row.recipient for row in ledger.rows.values()}
+    if not any(map(is_user, planned)):
+        users = resolution.users
+    if not news.any:
+        return users, ()
+    found = resolve_news(news, resolution, plan.notification, plan.directory)
+    present = {user.ref for user in users}
+    added = [user for user in found.users if user.ref not in present]
+    members = [ref for ref in members_not_awaited(ledger, found) if str(ref) not in planned]
+    ledger.users += len(added) + len(members)
+    return [*users, *added], members
 
 
 def refusal(notification: Notification, change: Change, now: datetime) -> Obstacle | None:

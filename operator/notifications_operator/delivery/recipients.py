@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from ..api.notification import Notification
 from ..api.reasons import Reason
 from ..catalog import Directory, Entity, EntityRef, Resolution, resolve, resolve_broadcast
 from .changes import Change
 from .ledger import Ledger
-from .rows import Row
+from .rows import Row, is_user
 
 REMARK_LIMIT = 10
 """Most remarks about the recipients that are shown."""
@@ -27,16 +28,31 @@ def resolve_recipients(notification: Notification, directory: Directory) -> Reso
     )
 
 
-def users_behind(
-    refs: Sequence[str], notification: Notification, directory: Directory
-) -> Sequence[Entity]:
-    """Return the users that some of the recipients' refs mean, without the excluded ones."""
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """Refs that the catalog has come to know; some may be unnamed, as the status is bounded."""
+
+    known: Sequence[str]
+    unnamed: bool
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self.known) or self.unnamed
+
+
+def resolve_news(
+    news: News, resolution: Resolution, notification: Notification, directory: Directory
+) -> Resolution:
+    """Return whom the refs mean that became known; ``resolution`` is whom all of them mean."""
+    if news.unnamed:
+        return resolution
     excluded = notification.spec.recipients.excluded
     return resolve(
         directory,
-        refs=[EntityRef.parse(text) for text in refs],
+        refs=[EntityRef.parse(text) for text in news.known],
         exclude=[EntityRef.parse(text) for text in excluded],
-    ).users
+    )
 
 
 def remarks(notification: Notification, directory: Directory, resolution: Resolution) -> list[str]:
@@ -91,7 +107,7 @@ def users_of(rows: Iterable[Row], directory: Directory) -> list[Entity]:
     """Return the users that rows are for and that the catalog still has, in stable order."""
     users: dict[EntityRef, Entity] = {}
     for row in rows:
-        if row.recipient.startswith("user:") and row.reason != Reason.CANCELLED:
+        if is_user(row.recipient) and row.reason != Reason.CANCELLED:
             entity = directory.get(EntityRef.parse(row.recipient))
             if entity is not None:
                 users[entity.ref] = entity

@@ -212,6 +212,11 @@ def _let_go(claimed: Row, row: Row) -> Row:
     return remove(row) if claimed.reason == Reason.CANCELLED else row
 
 
+def is_user(recipient: str) -> bool:
+    """Whether the recipient of a row is a user, and not what else a processor sends to."""
+    return recipient.startswith("user:")
+
+
 def hold(row: Row, *, until: datetime) -> Row:
     """Let a row wait for its user, whom the catalog does not know, at no attempt's cost.
 

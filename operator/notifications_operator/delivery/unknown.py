@@ -15,9 +15,7 @@ from ..api.notification import DeliveryState
 from ..api.reasons import Reason
 from ..catalog import Directory
 from .ledger import UNSENT, Ledger, is_ready
-from .rows import end, hold, is_held, release
-
-_USER = "user:"
+from .rows import end, hold, is_held, is_user, release
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +49,7 @@ def settle_unknown_users(
     """
     for row in ledger.in_state(*UNSENT):
         outlet = outlets.get(row.processor)
-        if outlet is None or not row.recipient.startswith(_USER):
+        if outlet is None or not is_user(row.recipient):
             continue
         known = directory.has_user(row.recipient) or outlet.remembers(row.recipient)
         held = is_held(row)

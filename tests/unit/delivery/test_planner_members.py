@@ -157,6 +157,36 @@ async def test_together_with_a_ref_that_is_unknown_all_are_waited_for() -> None:
         }
 
 
+async def test_a_group_that_becomes_known_brings_them() -> None:
+    async with desk("email", "inbox", scripts=scripts(), catalog=directory(CATALOG)) as d:
+        d.write(to=["user:default/eve", MAINTAINERS])
+        d.plan()
+        assert sorted(rows(d)) == ["email eve", "inbox eve"]
+        d.directory = directory(CATALOG, GROUP)
+        for _ in range(2):
+            d.plan()
+            assert rows(d) == {
+                "email eve": ("Pending", None),
+                "inbox eve": ("Pending", None),
+                "inbox lower": ("Pending", None),
+                "inbox mixedcase": ("Pending", None),
+                "email lower": ("Skipped", "UnknownEntities"),
+                "email mixedcase": ("Skipped", "UnknownEntities"),
+            }
+            assert d.status.recipients is not None
+            assert d.status.recipients.users == 3
+
+
+async def test_who_joins_them_later_gets_no_edit() -> None:
+    async with desk("inbox", scripts=scripts(), catalog=ONLY_MEMBERS) as d:
+        d.write(to=[MAINTAINERS])
+        d.plan()
+        d.directory = directory(GROUP, with_ada())
+        d.write(to=[MAINTAINERS], title="Edited")
+        d.plan()
+        assert sorted(rows(d)) == ["inbox lower", "inbox mixedcase"]
+
+
 async def test_an_inbox_that_takes_no_part_does_not_reach_them() -> None:
     async with desk("email", "inbox", scripts=scripts(), catalog=ONLY_MEMBERS) as d:
         d.write(to=[MAINTAINERS], processors=["email"])
