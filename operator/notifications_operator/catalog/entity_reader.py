@@ -108,7 +108,9 @@ def _identity(envelope: Mapping[object, object]) -> tuple[EntityRef, Mapping[obj
 
 def _check_api_version(api_version: str, kind: str) -> None:
     """Refuse a User or Group that is not Backstage's: its ref would be that of one which is."""
-    if kind in _ORGANIZATION_KINDS and api_version not in ORGANIZATION_API_VERSIONS:
+    if api_version in ORGANIZATION_API_VERSIONS:
+        return
+    if kind in _ORGANIZATION_KINDS:
         valid = " or ".join(ORGANIZATION_API_VERSIONS)
         raise InvalidEntity(f"apiVersion is {quoted(api_version)}; it must be {valid}")
     if _API_VERSION.fullmatch(api_version) is None:

@@ -99,9 +99,11 @@ def forget_unknown(ledger: Ledger) -> None:
 
 
 def _stands_for_ref(row: Row, ledger: Ledger) -> bool:
-    """Whether a row failed for a ref that was never resolved.
+    """Whether a row ended for a ref that is not resolved.
 
-    The others are users that the snapshot found and that the catalog has lost since.
+    The others are of users that the snapshot found and the catalog has lost since, and of members
+    whom nobody waits for.
     """
-    is_ref = not is_user(row.recipient) or row.recipient in ledger.unresolved
-    return is_unknown(row) and is_ref
+    if row.recipient in ledger.unresolved:
+        return row.state.terminal and row.reason == Reason.UNKNOWN_ENTITIES
+    return is_unknown(row) and not is_user(row.recipient)

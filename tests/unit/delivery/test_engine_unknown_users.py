@@ -53,6 +53,8 @@ async def test_they_are_sent_to_as_soon_as_they_are_back(
         suspend(w, value=False)
         await w.until(lambda: reasons(w) == {("Pending", "UnknownEntities")}, "all wait")
         assert script.started == []
+        await w.until(lambda: len(w.get().status.deliveries) == min(len(refs), 100), "shown")
+        assert {row.reason for row in w.get().status.deliveries} == {"UnknownEntities"}
         w.engine.use_directory(catalog)
         done = await w.finished()
         assert done.status.summary == f"{len(refs)}/{len(refs)}"

@@ -258,6 +258,20 @@ async def test_an_edit_of_the_recipients_looks_for_them_again() -> None:
         assert rows(d)["inbox mixedcase"][1] == "Cancelled"
 
 
+async def test_an_edit_that_leaves_only_them_waits_for_them() -> None:
+    async with desk("email", scripts=scripts(), catalog=directory(CATALOG, GROUP)) as d:
+        d.write(to=[MAINTAINERS, "user:default/eve"])
+        d.plan()
+        assert rows(d)["email lower"] == ("Skipped", "UnknownEntities")
+        d.write(to=[MAINTAINERS])
+        d.plan()
+        assert rows(d) == {"email eve": ("Skipped", "Cancelled")}
+        assert (d.status.state, unresolved(d)) == ("Pending", [LOWER, MIXED])
+        d.directory = directory(CATALOG, GROUP, users_yaml(["lower", "mixedcase"]))
+        d.plan()
+        assert rows(d)["email lower"] == rows(d)["email mixedcase"] == ("Pending", None)
+
+
 async def test_a_processor_that_is_ready_later_skips_them_too() -> None:
     late = {**scripts(), "email": Script(create_error=RuntimeError("not yet"))}
     async with desk("email", "inbox", scripts=late, catalog=ONLY_MEMBERS) as d:
