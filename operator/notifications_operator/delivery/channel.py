@@ -176,6 +176,10 @@ class Channel:
             return None
         return guarded.targets(self._processor, notification, audience)
 
+    def remembers(self, user: str) -> bool:
+        """Return whether it can send to a user whom the catalog has lost."""
+        return self._processor is not None and guarded.remembers(self._processor, user)
+
     @property
     def max_batch(self) -> int:
         """How many recipients one send takes."""

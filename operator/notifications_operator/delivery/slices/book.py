@@ -18,7 +18,7 @@ from ...api.resource import API_VERSION
 from ...api.slice import NOTIFICATION_UID_LABEL, SLICE_SIZE
 from ..merge_patch import is_kept, merge_patch
 from ..ports import Cluster
-from ..rows import Row, RowKey
+from ..rows import Row, RowKey, is_held
 from ..tally import Tally
 from .codec import encode
 from .page import Page
@@ -85,6 +85,9 @@ class Book:
                 if len(found) >= limit:
                     break
                 found.extend(page.in_state(state))
+        for page in self.pages:
+            if page.held and len(found) < limit:
+                found.extend(filter(is_held, page.rows))
         return found[:limit]
 
     def missing(self, committed: int) -> list[int]:

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 
 from ...api.messages import describe_validation_error
 from ...api.notification import DeliveryState
+from ...api.reasons import Reason
 from ...api.references import SLICES, ObjectRef
 from ...api.resource import ObjectMeta
 from ...api.slice import NotificationDeliverySlice
 from ..newer_format import NewerFormatError
-from ..rows import Row
+from ..rows import Row, is_held
 from ..tally import Tally
 from .codec import decode, unreadable_slice
 
@@ -23,6 +24,7 @@ class Page:
     """The rows of one slice as they are stored, and what they add up to.
 
     ``stale`` says that a write may or may not have been carried out: it must be read again.
+    ``held`` is how many rows wait for users whom the catalog does not know.
     """
 
     def __init__(self, body: dict[str, Any]) -> None:
@@ -43,7 +45,8 @@ class Page:
         self.tally = Tally.of(self.rows)
         self.newest_revision = max((row.revision for row in self.rows), default=0)
         states = self.tally.states()
-        self.pending = states[DeliveryState.PENDING] > 0
+        self.held = _count_held(self.rows, self.tally)
+        self.pending = states[DeliveryState.PENDING] > self.held
         self.claimed = states[DeliveryState.CLAIMED] > 0
         self.is_open = any(not state.terminal for state in states)
         self.due = self.tally.next_attempts.get(self.processor)
@@ -71,6 +74,12 @@ def _read(body: dict[str, Any]) -> NotificationDeliverySlice:
         problem = describe_validation_error(error)
     ref = ObjectRef.of(SLICES, ObjectMeta.model_validate(body["metadata"]))
     raise NewerFormatError(ref, problem)
+
+
+def _count_held(rows: Sequence[Row], tally: Tally) -> int:
+    if not tally.reasons(DeliveryState.PENDING)[Reason.UNKNOWN_ENTITIES]:
+        return 0
+    return sum(map(is_held, rows))
 
 
 _OTHERS = ("apiVersion", "kind", "metadata")

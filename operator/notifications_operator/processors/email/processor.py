@@ -27,7 +27,7 @@ from ..base import (
     Target,
     delivery_identity,
 )
-from ..errors import DeliveryError, InvalidProcessorConfig, Outcome, Skip
+from ..errors import DeliveryError, InvalidProcessorConfig, Outcome, Scope, Skip
 from .addresses import AddressBook, Mailbox, domain_of, normalized, wire_address
 from .config import smtp_secret_keys, smtp_server
 from .message import PreparedMessage, prepare
@@ -129,17 +129,26 @@ class EmailProcessor(Processor):
         """Say who gets a mail, and who does not and why.
 
         Of two users with one address the first gets it. A broadcast reaches whom
-        ``broadcastConfig`` says; users without an address are no part of it.
+        ``broadcastConfig`` says; users without an address are no part of it, unless nobody has one.
         """
         if not audience.broadcast:
-            return list(self._user_targets(audience.users))
+            unknown = [
+                Target(recipient=str(ref), skip=_unknown_member(str(ref)))
+                for ref in audience.members_without_entity
+            ]
+            return [*self._user_targets(audience.users), *unknown]
         match self._config.broadcast_config:
             case BroadcastConfig(receiver="users"):
-                return list(self._user_targets(audience.users, without_address=False))
+                reached = list(self._user_targets(audience.users, without_address=False))
+                return reached or list(self._user_targets(audience.users))
             case BroadcastConfig(receiver="config", receiver_emails=addresses):
                 return list(_address_targets(addresses, self._policy))
             case _:
                 return ()
+
+    def remembers(self, user: str) -> bool:
+        """Return whether the user's address was looked up within ``cache.ttl``."""
+        return self._book.address_of(user, None) is not None
 
     async def send(
         self,
@@ -178,7 +187,8 @@ class EmailProcessor(Processor):
     ) -> Outcome:
         address = self._address(recipient, context.directory)
         if address is None:
-            return _no_address(recipient)
+            known = context.directory.get(EntityRef.parse(recipient)) is not None
+            return _no_address(recipient) if known else _unknown_user(recipient)
         # Once more: the address may have changed since the snapshot was taken.
         if (skip := self._policy.objection(address)) is not None:
             return skip
@@ -194,6 +204,7 @@ class EmailProcessor(Processor):
             return error
 
     def _address(self, recipient: str, directory: Directory) -> str | None:
+        """Return where a recipient is reached, or ``None`` if that is not known."""
         if "@" in recipient:
             # Of one that is not configured any more only the recipient is known.
             return self._receivers.get(recipient, recipient)
@@ -293,6 +304,23 @@ def _receiver_address(text: str) -> str:
 
 def _no_address(ref: str) -> Skip:
     return Skip(reason=Reason.NO_ADDRESS, message=f"{ref} has no e-mail address in the catalog")
+
+
+def _unknown_user(ref: str) -> DeliveryError:
+    """Return why a user who was known is not sent to now: the catalog may be read in part only."""
+    return DeliveryError(
+        Reason.UNKNOWN_ENTITIES,
+        f"the catalog does not know {ref}",
+        scope=Scope.RECIPIENT,
+        retryable=True,
+    )
+
+
+def _unknown_member(ref: str) -> Skip:
+    return Skip(
+        reason=Reason.UNKNOWN_ENTITIES,
+        message=f"a group names {ref} as a member, and the catalog has no entity of it",
+    )
 
 
 def _duplicate(owner: str) -> Skip:

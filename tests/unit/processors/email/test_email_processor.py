@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from functools import partial
 from typing import Any
 
 import pytest
 
 from notifications_operator.api.reasons import Reason
+from notifications_operator.catalog import EntityRef
 from notifications_operator.processors.base import (
     Limits,
     OutboundNotification,
@@ -97,6 +100,28 @@ def test_a_user_without_address_is_skipped() -> None:
         "user:default/nobody": Reason.NO_ADDRESS,
         "user:default/blank": Reason.NO_ADDRESS,
         "user:default/jane": None,
+    }
+
+
+def test_members_without_an_entity_are_skipped_by_name() -> None:
+    ghost = EntityRef.parse("user:default/ghost")
+    targets = processor().targets(
+        notification(), replace(audience(JANE), members_without_entity=[ghost])
+    )
+
+    assert reached(targets) == {
+        "user:default/jane": None,
+        "user:default/ghost": Reason.UNKNOWN_ENTITIES,
+    }
+
+
+def test_a_broadcast_to_users_without_any_address_says_so() -> None:
+    everybody = processor(broadcastConfig={"receiver": "users"})
+    reaching = partial(everybody.targets, notification(broadcast=True))
+
+    assert reached(reaching(audience(NOBODY, JANE, broadcast=True))) == {"user:default/jane": None}
+    assert reached(reaching(audience(NOBODY, broadcast=True))) == {
+        "user:default/nobody": Reason.NO_ADDRESS
     }
 
 
@@ -325,14 +350,22 @@ async def test_an_update_is_as_old_as_itself() -> None:
     assert [message["Date"].datetime for message in outbox.messages] == [CREATED, NOW]
 
 
-async def test_a_user_who_is_gone_is_skipped() -> None:
+async def test_a_user_whom_the_catalog_does_not_know_is_not_skipped() -> None:
     outbox = Outbox()
 
-    outcomes = await processor(outbox).send(notification(), ["user:default/jane"], sending())
+    (outcome,) = await processor(outbox).send(notification(), ["user:default/jane"], sending())
 
-    assert isinstance(outcomes[0], Skip)
-    assert outcomes[0].reason is Reason.NO_ADDRESS
+    assert isinstance(outcome, DeliveryError)
+    assert (outcome.reason, outcome.scope) == (Reason.UNKNOWN_ENTITIES, Scope.RECIPIENT)
+    assert outcome.retryable
     assert outbox.mails == []
+
+
+async def test_a_user_who_lost_the_address_is_skipped() -> None:
+    (outcome,) = await processor().send(notification(), ["user:default/nobody"], sending([NOBODY]))
+
+    assert isinstance(outcome, Skip)
+    assert outcome.reason is Reason.NO_ADDRESS
 
 
 @pytest.mark.parametrize(
@@ -365,11 +398,13 @@ async def test_an_address_is_remembered_from_the_snapshot_on() -> None:
 
     mail_processor.targets(notification(), audience(JANE))
     await mail_processor.send(notification(), ["user:default/jane"], sending())
+    assert mail_processor.remembers("user:default/jane")
     moment[0] = 60.0
+    assert not mail_processor.remembers("user:default/jane")
     outcomes = await mail_processor.send(notification(), ["user:default/jane"], sending())
 
     assert [mail.recipient for mail in outbox.mails] == ["jane@example.com"]
-    assert isinstance(outcomes[0], Skip)
+    assert isinstance(outcomes[0], DeliveryError)
 
 
 def test_addresses_are_remembered_for_an_hour_by_default() -> None:
