@@ -9,8 +9,10 @@ import os
 import time
 from typing import Any
 
+import aiohttp
 import kopf
 
+from ..kube.bounded_response import BoundedResponse
 from ..kube.transport import environment_proxy
 
 logger = logging.getLogger(__name__)
@@ -36,15 +38,15 @@ class Login:
         self._tries = 0
         self._last = 0.0
 
-    async def __call__(self, **kwargs: Any) -> kopf.ConnectionInfo:
-        """Return the credentials, after a pause if they were refused just now."""
+    async def __call__(self, **kwargs: Any) -> kopf.AiohttpSession:
+        """Return a logged-in session, after a pause if the last one was refused just now."""
         pause = self._next_pause(time.monotonic())
         if pause:
             logger.warning("the API server refuses the credentials; trying again in %g s", pause)
             await asyncio.sleep(pause)
         self._last = time.monotonic()
         self._logins += 1
-        return dataclasses.replace(_credentials(**kwargs), priority=self._logins)
+        return _session(credentials_of(**kwargs), priority=self._logins)
 
     def _next_pause(self, now: float) -> float:
         if now - self._last > CALM_SECONDS:
@@ -59,11 +61,11 @@ def add_login(registry: kopf.OperatorRegistry) -> None:
     login = Login()
 
     @kopf.on.login(registry=registry)
-    async def credentials(**kwargs: Any) -> kopf.ConnectionInfo:
+    async def credentials(**kwargs: Any) -> kopf.AiohttpSession:
         return await login(**kwargs)
 
 
-def _credentials(**kwargs: Any) -> kopf.ConnectionInfo:
+def credentials_of(**kwargs: Any) -> kopf.ConnectionInfo:
     """Read the credentials.
 
     The API server's address is taken from the pod's environment, as all clients do: kopf's own
@@ -91,3 +93,24 @@ def _proxied(info: kopf.ConnectionInfo) -> kopf.ConnectionInfo:
     if info.proxy_url:
         return info
     return dataclasses.replace(info, proxy_url=environment_proxy(info.server))
+
+
+def _session(info: kopf.ConnectionInfo, *, priority: int) -> kopf.AiohttpSession:
+    """Return a session as kopf would make it, whose answers can be parsed however deep they are.
+
+    kopf closes it when it needs it no more.
+    """
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
+        headers=info.as_http_headers(),
+        proxy=info.proxy_url,
+        trust_env=info.trust_env,
+        response_class=BoundedResponse,
+    )
+    return kopf.AiohttpSession(
+        aiohttp_session=session,
+        server=info.server,
+        default_namespace=info.default_namespace,
+        expiration=info.expiration,
+        priority=priority,
+    )
