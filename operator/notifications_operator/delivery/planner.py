@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from .deadlines import LONGEST_WAIT, Deadlines
 from .digest import payload_digest, recipients_digest
 from .ledger import ROW_LIMIT, UNSENT, Ahead, Ledger, Selection, taking_part
 from .limits import RecipientLimits
+from .metadata import metadata_problem
 from .optouts import (
     PREFERENCES_UNAVAILABLE,
     Answer,
@@ -39,9 +39,6 @@ from .rows import RowKey, end
 from .snapshot import Wanted, late_processors, merge
 from .summary import Obstacle
 from .supervisor import Supervisor
-
-METADATA_LIMIT = 64 * 1024
-"""Most bytes of ``payload.metadata``, as JSON."""
 
 
 class Planner:
@@ -348,11 +345,8 @@ def refusal(notification: Notification, change: Change, now: datetime) -> Obstac
     if change.first and spec.expires_at is not None and spec.expires_at <= now:
         text = f"expiresAt {spec.expires_at.isoformat()} passed before anything was sent"
         return Obstacle(reason=Reason.EXPIRED, message=text)
-    metadata = json.dumps(spec.payload.metadata, ensure_ascii=False, separators=(",", ":"))
-    size = len(metadata.encode(errors="surrogatepass"))
-    if size > METADATA_LIMIT:
-        text = f"spec.payload.metadata has {size} bytes; at most {METADATA_LIMIT}"
-        return Obstacle(reason=Reason.TOO_LARGE, message=text)
+    if (problem := metadata_problem(spec.payload.metadata)) is not None:
+        return Obstacle(reason=Reason.TOO_LARGE, message=f"spec.payload.metadata {problem}")
     return None
 
 

@@ -125,13 +125,21 @@ class WatchCheck:
             if self._known.pop(item.uid, None) is not None:
                 amount += 1
                 self._take_back(item)
+        failure: KubernetesError | None = None
         for item in missed:
             if not self._is_missed(item):
                 continue
-            body = await self._read(item)
+            try:
+                body = await self._read(item)
+            except KubernetesError as error:
+                # One that cannot be read does not hold up the others.
+                failure = error
+                continue
             if body is not None and self._is_missed(ObjectVersion.of(body)):
                 amount += 1
                 self._hand_over(body)
+        if failure is not None:
+            raise failure
         return amount
 
     async def _read(self, item: ObjectVersion) -> dict[str, Any] | None:
