@@ -57,7 +57,7 @@ class CatalogStore:
         self._sources[parsed.key] = held
         self._removals.pop(parsed.key, None)
         if before is None or (before.entities, before.kept) != (held.entities, held.kept):
-            self._note_change(now)
+            self.note_change(now)
 
     def is_current(self, source: Source) -> bool:
         """Return whether this very version of a ConfigMap was the last one applied.
@@ -154,7 +154,8 @@ class CatalogStore:
             ),
         )
 
-    def _note_change(self, now: float) -> None:
+    def note_change(self, now: float) -> None:
+        """Take note that the directory must be made anew, soon."""
         if self._changed_since is None:
             self._changed_since = now
         latest = self._changed_since + MOST_SETTLES * self._settle

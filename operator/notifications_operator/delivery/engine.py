@@ -22,6 +22,7 @@ from ..processors.preferences import PreferenceSource
 from ..processors.registry import ProcessorRegistry
 from ..settings import Settings
 from ..telemetry import metrics
+from ..telemetry.background import BackgroundTasks
 from .ledger import Ledger
 from .limits import RecipientLimits
 from .planner import Planner
@@ -52,12 +53,14 @@ class Engine:
         holder: str,
         leadership: Leadership,
         preferences: PreferenceSource | None = None,
+        background: BackgroundTasks | None = None,
     ) -> None:
+        background = background or BackgroundTasks()
         self._settings = settings
         self._cluster = cluster
         self._limits = RecipientLimits(settings.limits)
         self._leadership = leadership
-        self._reaper = Reaper(cluster, leading=self._leads)
+        self._reaper = Reaper(cluster, leading=self._leads, background=background)
         self._runners: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._written: dict[str, int] = {}
@@ -79,6 +82,7 @@ class Engine:
             ),
             verify_interval=settings.delivery.verify_interval,
             epoch=lambda: leadership.epoch,
+            background=background,
         )
         self.supervisor.subscribe(self._poke_all)
         planner = Planner(

@@ -82,7 +82,10 @@ class Sends:
         size = channel.max_batch if channel else 1
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
-            task = asyncio.create_task(self._send(batch, outbound, directory, may_send, epoch))
+            task = self._supervisor.background.spawn(
+                f"sending through {processor}",
+                self._send(batch, outbound, directory, may_send, epoch),
+            )
             self._in_flight.update({claim_key(row): task for row in batch})
 
     def abandon(self) -> None:
@@ -101,14 +104,22 @@ class Sends:
         processor = rows[0].processor
         channel = self._supervisor.get(processor)
         recipients = [row.recipient for row in rows]
-        if channel is None:
-            outcomes: Sequence[Outcome] = [_gone(processor)] * len(rows)
-        else:
-            outcomes = await channel.send(
-                outbound, recipients, directory, may_send=may_send, epoch=epoch
-            )
+        # Whatever happens, each claim gets an outcome: without one it stays claimed for ever.
+        outcomes: Sequence[Outcome] = [_in_doubt()] * len(rows)
+        try:
+            if channel is None:
+                outcomes = [_gone(processor)] * len(rows)
+            else:
+                outcomes = await channel.send(
+                    outbound, recipients, directory, may_send=may_send, epoch=epoch
+                )
+        finally:
+            self._note(rows, outcomes)
+
+    def _note(self, rows: Sequence[Row], outcomes: Sequence[Outcome]) -> None:
+        """Take the outcomes of a batch, which is under way no more."""
         for row, outcome in zip(rows, outcomes, strict=True):
-            metrics.count_attempt(processor, _result_label(outcome))
+            metrics.count_attempt(row.processor, _result_label(outcome))
             del self._in_flight[claim_key(row)]
             self._results[claim_key(row)] = Result(
                 outcome=outcome,
@@ -123,6 +134,15 @@ def _gone(processor: str) -> DeliveryError:
         Reason.PROCESSOR_NOT_FOUND,
         f"the NotificationProcessor {processor!r} was deleted before it sent",
         scope=Scope.PROCESSOR,
+        retryable=True,
+    )
+
+
+def _in_doubt() -> DeliveryError:
+    return DeliveryError(
+        Reason.AMBIGUOUS,
+        "the operator failed unexpectedly while it sent; it may have been sent",
+        scope=Scope.MESSAGE,
         retryable=True,
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from ..api.conditions import Condition, ConditionType, condition, find_condition, merge_conditions
 from ..api.errors import ConflictError, KubernetesError, NotFoundError, RejectedError
@@ -21,6 +22,7 @@ from ..api.references import PROCESSORS, ObjectRef
 from ..api.resource import ObjectMeta
 from ..processors.base import Environment
 from ..processors.registry import ProcessorRegistry
+from ..telemetry.background import BackgroundTasks
 from ..telemetry.redaction import redact
 from .channel import DEFAULT_POLICY, Channel, Readiness
 from .ports import Cluster, Recorder
@@ -48,7 +50,10 @@ class _Absence:
 
 
 class Supervisor:
-    """Keeps a `Channel` running for every processor of the operator's namespace."""
+    """Keeps a `Channel` running for every processor of the operator's namespace.
+
+    What it runs in the background, and what sends through it, `background` watches over.
+    """
 
     def __init__(
         self,
@@ -60,8 +65,10 @@ class Supervisor:
         environment: Environment,
         verify_interval: float,
         epoch: Callable[[], int | None],
+        background: BackgroundTasks | None = None,
     ) -> None:
         self._epoch = epoch
+        self.background = background or BackgroundTasks()
         self._namespace = namespace
         self._registry = registry
         self._cluster = cluster
@@ -183,8 +190,10 @@ class Supervisor:
             self._absent.pop(metadata.name, None)
             logger.info("processor found", extra={"processor": metadata.name})
             self._tasks[metadata.name] = [
-                asyncio.create_task(channel.run(), name=f"processor {metadata.name}"),
-                asyncio.create_task(self._report(channel), name=f"status of {metadata.name}"),
+                self.background.keep(f"processor {metadata.name}", channel.run),
+                self.background.keep(
+                    f"status of processor {metadata.name}", partial(self._report, channel)
+                ),
             ]
             self._changed()
         return channel
@@ -206,7 +215,9 @@ class Supervisor:
         name = f"{metadata.namespace}/{metadata.name}"
         logger.warning("processor refused: %s", message, extra={"processor": name})
         status = _status(readiness, metadata.generation, (), None, None)
-        task = asyncio.create_task(self._store(metadata, status))
+        task = self.background.keep(
+            f"status of processor {name}", partial(self._store, metadata, status)
+        )
         self._tasks[metadata.uid] = [task]
         task.add_done_callback(lambda _: self._tasks.pop(metadata.uid, None))
 

@@ -37,6 +37,7 @@ class Login:
         self._logins = 0
         self._tries = 0
         self._last = 0.0
+        self._sessions: list[aiohttp.ClientSession] = []
 
     async def __call__(self, **kwargs: Any) -> kopf.AiohttpSession:
         """Return a logged-in session, after a pause if the last one was refused just now."""
@@ -46,7 +47,15 @@ class Login:
             await asyncio.sleep(pause)
         self._last = time.monotonic()
         self._logins += 1
-        return _session(credentials_of(**kwargs), priority=self._logins)
+        made = _session(credentials_of(**kwargs), priority=self._logins)
+        self._sessions = [item for item in self._sessions if not item.closed]
+        self._sessions.append(made.aiohttp_session)
+        return made
+
+    async def close(self) -> None:
+        """Close the sessions; kopf closes only those that it has used."""
+        for session in self._sessions:
+            await session.close()
 
     def _next_pause(self, now: float) -> float:
         if now - self._last > CALM_SECONDS:
@@ -56,9 +65,8 @@ class Login:
         return pause
 
 
-def add_login(registry: kopf.OperatorRegistry) -> None:
+def add_login(registry: kopf.OperatorRegistry, login: Login) -> None:
     """Use ``$KUBECONFIG`` if it is set, else the pod's service account."""
-    login = Login()
 
     @kopf.on.login(registry=registry)
     async def credentials(**kwargs: Any) -> kopf.AiohttpSession:
@@ -96,10 +104,7 @@ def _proxied(info: kopf.ConnectionInfo) -> kopf.ConnectionInfo:
 
 
 def _session(info: kopf.ConnectionInfo, *, priority: int) -> kopf.AiohttpSession:
-    """Return a session as kopf would make it, whose answers can be parsed however deep they are.
-
-    kopf closes it when it needs it no more.
-    """
+    """Return a session as kopf would make it, whose answers can be parsed however deep they are."""
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=info.as_ssl_context()),
         headers=info.as_http_headers(),

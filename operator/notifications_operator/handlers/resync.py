@@ -92,8 +92,10 @@ class WatchCheck:
             missed, gone = await self._let_catch_up(listed, before)
             amount = await self._make_up(missed, gone)
         except KubernetesError as error:
-            self.problem = f"cannot compare {self._plural} with a list: {error}"
-            logger.warning(self.problem)
+            problem = f"cannot compare {self._plural} with a list: {error}"
+            if problem != self.problem:
+                logger.warning(problem)
+            self.problem = problem
             metrics.RESYNCS.labels(self._plural, "failed").inc()
             return
         if not amount:

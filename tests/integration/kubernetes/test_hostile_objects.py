@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import kopf
 import pytest
 
 from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS
+from notifications_operator.handlers.login import Login
 from notifications_operator.handlers.resources import make_registry, make_settings
 from notifications_operator.kube import lines
 from notifications_operator.kube.client import KubernetesClient
@@ -67,21 +69,24 @@ def heard() -> Heard:
     return Heard()
 
 
-async def watching(heard: Heard) -> list[asyncio.Task[Any]]:
+@asynccontextmanager
+async def watching(heard: Heard) -> AsyncIterator[None]:
+    """Run kopf's watches, which must not end."""
     checks = dict.fromkeys((NOTIFICATIONS, PROCESSORS), cast(Any, heard))
-    return list(
-        await kopf.spawn_tasks(
-            registry=make_registry(cast(Any, heard), checks),
-            settings=make_settings(WatchSettings()),
-            clusterwide=True,
-        )
+    login = Login()
+    tasks = await kopf.spawn_tasks(
+        registry=make_registry(cast(Any, heard), checks, login),
+        settings=make_settings(WatchSettings()),
+        clusterwide=True,
     )
-
-
-async def stop(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        yield
+        assert not [task for task in tasks if task.done()]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await login.close()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -97,30 +102,24 @@ async def test_kopf_lists_and_watches_beside_what_is_nested_too_deeply(
     server.put(NOTIFICATIONS, notification("before"))
     server.put(NOTIFICATIONS, notification("deep", deep(levels)))
     server.put(NOTIFICATIONS, notification("after"))
-    tasks = await watching(heard)
-    try:
+    async with watching(heard):
         await heard.until(lambda: len(heard.offered) == 3)
         await until(lambda: server.watched(NOTIFICATIONS))
         server.put(NOTIFICATIONS, notification("deeper", deep(levels)))
         server.put(NOTIFICATIONS, notification("last"))
         await heard.until(lambda: "last" in heard.offered)
-    finally:
-        await stop(tasks)
     assert sorted(heard.offered) == ["after", "before", "deep", "deeper", "last"]
     lists = [item for item in server.requests if item.endswith(f"/{NOTIFICATIONS}")]
     assert len(lists) == 2, "one list and one watch, which did not fail"
 
 
 async def test_kopf_takes_lines_as_long_as_objects_can_be(server: APIServer, heard: Heard) -> None:
-    tasks = await watching(heard)
-    try:
+    async with watching(heard):
         await until(lambda: server.watched(NOTIFICATIONS))
         angle = json.dumps({"x": "MARK"}).replace("MARK", "\\u003c" * 1_500_000)
         server.put(NOTIFICATIONS, notification("large", angle))
         server.put(NOTIFICATIONS, notification("next"))
         await heard.until(lambda: len(heard.offered) == 2)
-    finally:
-        await stop(tasks)
     assert heard.offered == ["large", "next"]
 
 
@@ -128,14 +127,10 @@ async def test_kopf_lists_again_after_a_line_longer_than_any_object(
     server: APIServer, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lines, "LINE_LIMIT", 100_000)
-    tasks = await watching(heard)
-    try:
+    async with watching(heard):
         await until(lambda: server.watched(NOTIFICATIONS))
         server.put(NOTIFICATIONS, notification("endless", json.dumps({"x": "y" * 300_000})))
         await heard.until(lambda: "endless" in heard.offered)
-    finally:
-        await stop(tasks)
-    assert not any(task.done() and not task.cancelled() and task.exception() for task in tasks)
 
 
 async def test_our_own_watch_takes_lines_as_long_as_objects_can_be(server: APIServer) -> None:
