@@ -153,9 +153,7 @@ class Application:
                     "watches": self._keep_watching,
                     "catalog": self._catalog.run,
                     "leader election": self._elector.run,
-                    **{
-                        f"check of {plural}": check.run for plural, check in self._checks.items()
-                    },
+                    **{f"check of {plural}": check.run for plural, check in self._checks.items()},
                 }
             )
         finally:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ..api.notification import DeliveryState, Notification
 from ..api.reasons import Reason
-from .digest import payload_digest, recipients_digest
+from .digest import payload_differs, recipients_differ
 from .ledger import Ledger, taking_part
 from .rows import is_unknown, reopen
 
@@ -37,16 +37,15 @@ def find_change(notification: Notification, ledger: Ledger) -> Change:
     """
     spec = notification.spec
     edited = notification.metadata.generation != notification.status.observed_generation
-
-    def differs(planned: str | None, wanted: str) -> bool:
-        return ledger.planned and (planned is None or (edited and planned != wanted))
-
+    payload, recipients = ledger.payload_digest, ledger.recipients_digest
     return Change(
         first=not ledger.planned,
         payload=ledger.ahead.payload
-        or differs(ledger.payload_digest, payload_digest(spec.payload)),
+        or (ledger.planned and payload is None)
+        or (ledger.planned and edited and payload_differs(payload or "", spec.payload)),
         recipients=ledger.ahead.recipients
-        or differs(ledger.recipients_digest, recipients_digest(spec)),
+        or (ledger.planned and recipients is None)
+        or (ledger.planned and edited and recipients_differ(recipients or "", spec)),
     )
 
 

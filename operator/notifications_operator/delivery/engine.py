@@ -9,11 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..api.errors import ConflictError, KubernetesError, NotFoundError
 from ..api.messages import describe_validation_error
-from ..api.notification import Notification, NotificationStatus
+from ..api.notification import Notification
 from ..api.processor import NotificationProcessor
-from ..api.reasons import Reason
 from ..api.references import NOTIFICATIONS, ObjectRef
 from ..api.resource import ObjectMeta
 from ..catalog import Directory
@@ -23,18 +21,15 @@ from ..processors.registry import ProcessorRegistry
 from ..settings import Settings
 from ..telemetry import metrics
 from ..telemetry.background import BackgroundTasks
-from .ledger import Ledger
 from .limits import RecipientLimits
 from .planner import Planner
 from .ports import Cluster, Leadership, Recorder
+from .rejections import Rejections
 from .runner import Runner, Services
-from .summary import Obstacle
 from .supervisor import Supervisor
 from .ttl import Reaper
 
 logger = logging.getLogger(__name__)
-
-_VERDICT_FIELDS = ("observedGeneration", "state", "reason", "conditions")
 
 RESTART_DELAY = 10.0
 """Seconds before a Notification whose runner failed is taken up again."""
@@ -64,8 +59,7 @@ class Engine:
         self._runners: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._written: dict[str, int] = {}
-        self._unreadable: dict[str, dict[str, Any]] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._rejections = Rejections(cluster, recorder, leading=self._leads, background=background)
         self._directory: Directory | None = None
         self._draining = False
         self._definitions_fit = False
@@ -116,7 +110,7 @@ class Engine:
         except ValidationError as error:
             self._refuse(metadata, body, error)
             return
-        self._unreadable.pop(metadata.uid, None)
+        self._rejections.forget(metadata.uid)
         if metadata.version < self._written.get(metadata.uid, 0):
             # The watch lags behind: what this version says may be done already.
             return
@@ -131,7 +125,7 @@ class Engine:
         """A Notification is deleted, or about to be: what is not yet sent is cancelled."""
         self._reaper.forget(uid)
         self._written.pop(uid, None)
-        self._unreadable.pop(uid, None)
+        self._rejections.forget(uid)
         if runner := self._runners.get(uid):
             logger.info("cancelled: it is deleted", extra=runner.ref.log_fields)
             runner.cancel()
@@ -169,7 +163,7 @@ class Engine:
         if self._leads():
             for runner in self._runners.values():
                 self._note_recipients(runner.notification)
-            for body in list(self._unreadable.values()):
+            for body in self._rejections.bodies:
                 self.offer(body)
             self._reaper.resume()
             self.supervisor.resume()
@@ -200,8 +194,9 @@ class Engine:
         """Make no new claims, let sends in flight finish, record them, and stop."""
         self._draining = True
         self._reaper.close()
+        self._rejections.close()
         self._poke_all()
-        tasks = [*self._tasks.values(), *self._background]
+        tasks = list(self._tasks.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._settings.delivery.shutdown_grace)
             for task in late:
@@ -266,43 +261,10 @@ class Engine:
             extra = ObjectRef.of(NOTIFICATIONS, metadata).log_fields
             logger.error("a status cannot be read and is left alone: %s", problem, extra=extra)
         elif metadata.uid not in self._runners:
-            self._unreadable[metadata.uid] = body
-            self._spawn(self._reject(metadata, body, problem))
-
-    async def _reject(self, metadata: ObjectMeta, body: dict[str, Any], problem: str) -> None:
-        """Say in the status that the specification cannot be read; the ledger stays."""
-        ref = ObjectRef.of(NOTIFICATIONS, metadata)
-        status = body.get("status") or {}
-        if not self._leads() or status.get("observedGeneration") == metadata.generation:
-            return
-        ledger = Ledger.load(NotificationStatus())
-        ledger.verdict = Obstacle(reason=Reason.INVALID_CONFIG, message=problem)
-        now = datetime.now(UTC).replace(microsecond=0)
-        wanted = ledger.dump(generation=metadata.generation, suspended=False, note=None, now=now)
-        try:
-            await self._cluster.patch_status(
-                ref,
-                {name: wanted.to_wire()[name] for name in _VERDICT_FIELDS},
-                resource_version=metadata.resource_version,
-            )
-        except ConflictError:
-            # Its newer version is offered again.
-            return
-        except NotFoundError:
-            self._unreadable.pop(metadata.uid, None)
-            return
-        except KubernetesError as error:
-            logger.warning("could not reject it: %s", error, extra=ref.log_fields)
-            return
-        logger.warning("rejected: %s", problem, extra=ref.log_fields)
+            self._rejections.add(metadata, body, problem)
 
     def _leads(self) -> bool:
         return self._leadership.epoch is not None
-
-    def _spawn(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
 
     def _poke_all(self) -> None:
         for runner in self._runners.values():

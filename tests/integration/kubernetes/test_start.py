@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +13,9 @@ import pytest
 
 from notifications_operator import application as module
 from notifications_operator.application import Application
+from notifications_operator.catalog import Directory
+from notifications_operator.delivery.channel import Channel
+from notifications_operator.delivery.supervisor import Supervisor
 from notifications_operator.handlers import catalog, definitions, resync
 from notifications_operator.kube.client import KubernetesClient
 from notifications_operator.settings import Settings
@@ -43,7 +47,7 @@ class Operator:
         self.task = asyncio.create_task(application.run())
 
     async def until(self, condition: Callable[[str], bool]) -> str:
-        """Wait until what the readiness probe says fulfils a condition; the process must not end."""
+        """Wait until the readiness probe's answer is as expected; the process must not end."""
         text = ""
         try:
             async with asyncio.timeout(20):
@@ -73,9 +77,7 @@ def is_ready(text: str) -> bool:
 
 
 @asynccontextmanager
-async def operator(
-    server: APIServer, caplog: pytest.LogCaptureFixture
-) -> AsyncIterator[Operator]:
+async def operator(server: APIServer, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Operator]:
     caplog.set_level(logging.INFO)
     settings = Settings.model_validate(
         {
@@ -121,3 +123,51 @@ async def test_what_is_not_there_yet_is_waited_for(
     ours = [item for item in caplog.records if item.name.startswith("notifications_operator")]
     assert not [item for item in ours if item.exc_info]
     assert not [item for item in ours if "\n" in item.getMessage()]
+
+
+PROCESSOR = json.dumps(
+    {
+        "apiVersion": "notifications.orchestrator.io/v1alpha1",
+        "kind": "NotificationProcessor",
+        "metadata": {
+            "name": "inbox",
+            "namespace": "operator",
+            "uid": "p",
+            "generation": 1,
+            "resourceVersion": "5",
+        },
+        "spec": {"type": "inbox"},
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "task"),
+    [
+        (KubernetesClient, "list_processors", "processors"),
+        (KubernetesClient, "check_list", "watches"),
+        (KubernetesClient, "get_definition", "definitions"),
+        (KubernetesClient, "list_catalog", "catalog in operator"),
+        (KubernetesClient, "list_versions", "check of notifications"),
+        (KubernetesClient, "get_lease", "leader election"),
+        (Directory, "build", "catalog directory"),
+        (Channel, "_refresh", "processor inbox"),
+        (Supervisor, "_write", "status of processor inbox"),
+    ],
+)
+async def test_a_background_task_that_fails_is_named_and_comes_back(
+    server: APIServer, caplog: pytest.LogCaptureFixture, owner: type, method: str, task: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise LookupError("odd")
+
+    server.put("notificationprocessors", PROCESSOR)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, method, fail)
+        async with operator(server, caplog) as running:
+            said = await running.until(lambda text: f"{task}: LookupError: odd" in text)
+            assert said.startswith("503")
+            patch.undo()
+            await running.until(is_ready)
+    named = [item for item in caplog.records if f"has failed: {task};" in item.getMessage()]
+    assert named and all(item.exc_info for item in named)

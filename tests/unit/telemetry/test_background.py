@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -74,7 +75,7 @@ async def test_pauses_grow_and_begin_anew_after_a_steady_time() -> None:
     task = tasks.keep("work", work)
     await until(lambda: len(moments) == 4)
     await cancel(task)
-    first, second, third = (b - a for a, b in zip(moments, moments[1:], strict=False))
+    first, second, third = (b - a for a, b in pairwise(moments))
     assert first >= 0.02 and second >= 0.03 and third >= 0.06 + 0.02
     assert tasks.problem is None, "who is not there any more has no problem"
 
