@@ -314,7 +314,7 @@ async def test_a_rejection_that_cannot_be_written_is_tried_again(
             lambda: w.cluster.read(NOTIFICATIONS, "team", "n")["status"]["state"] == "Failed",
             "rejected in the end",
         )
-        (event,) = w.recorder.events
+        (event,) = [item for item in w.recorder.events if item.kind == "Notification"]
         assert (event.warning, event.reason) == (True, "InvalidConfig")
         assert "expiresAt" in event.note and str(refusal) in event.note
 
