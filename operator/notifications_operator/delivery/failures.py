@@ -96,7 +96,8 @@ class Failures:
         logger.error("a status was refused: %s", error, extra=self._extra)
         if self._stored.minimal:
             self._let_slots_go()
-            await self._say(str(error))
+            if isinstance(error, RejectedError):
+                await self._say("StatusRefused", str(error))
             self.count += 1
             return REFUSED_DELAY
         self._stored.minimal = True
@@ -129,23 +130,23 @@ class Failures:
             return 0.0
         except KubernetesError as second:
             logger.warning("nor can the status say so: %s", second, extra=self._extra)
-            await self._say(str(error))
+            await self._say(Reason.POLICY_DENIED, str(error))
             waited = timedelta(seconds=_loop_time() - self._denied_since)
             return REFUSED_DELAY if waited > LONGEST_WAIT else delay
         if self._stored.notification.finished and not self._attempts.sends.in_flight:
             return None
         if not said:
-            await self._say(str(error))
+            await self._say(Reason.POLICY_DENIED, str(error))
         left = deadline_of(self._stored.notification, now) - datetime.now(UTC)
         return min(delay, max(left.total_seconds(), 1.0))
 
-    async def _say(self, answer: str) -> None:
+    async def _say(self, reason: str, answer: str) -> None:
         """Write an Event, at first and once an hour."""
         now = _loop_time()
         if self._said is None or now - self._said >= REPEAT_SECONDS:
             self._said = now
             note = describe_denial(self._stored.ref.namespace, answer)
-            await self._stored.announcer.warn(Reason.POLICY_DENIED, "Record", note)
+            await self._stored.announcer.warn(reason, "Record", note)
 
     def _let_slots_go(self) -> None:
         """Let nobody else wait for slots that this Notification cannot use."""
