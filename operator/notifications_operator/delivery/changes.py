@@ -9,7 +9,7 @@ from ..api.notification import DeliveryState, Notification
 from ..api.reasons import Reason
 from .digest import payload_differs, recipients_differ
 from .ledger import Ledger, taking_part
-from .rows import is_unknown, reopen
+from .rows import Row, is_unknown, reopen
 
 REDELIVER_ALL = "all:"
 """Prefix of a redeliver value that sends to everyone."""
@@ -79,16 +79,27 @@ def note_redeliver(notification: Notification, ledger: Ledger, now: datetime) ->
     ledger.last_redeliver = value
     if first_sight:
         return
-    states = [DeliveryState.FAILED, DeliveryState.UNKNOWN]
+    rows = redelivered_rows(ledger, value)
     if everyone:
         ledger.redelivery += 1
-        states += [DeliveryState.SENT, DeliveryState.PENDING, DeliveryState.RETRYING]
-    sending = taking_part(ledger)
-    for row in ledger.in_state(*states):
+    for row in rows:
         if is_unknown(row):
             del ledger.rows[row.key]
-        elif row.reason != Reason.CANCELLED and row.processor in sending:
+        else:
             ledger.put(reopen(row, revision=ledger.revision, now=now))
+
+
+def redelivered_rows(ledger: Ledger, value: str) -> list[Row]:
+    """Return the rows that a value of the redeliver annotation is about."""
+    states = [DeliveryState.FAILED, DeliveryState.UNKNOWN]
+    if value.startswith(REDELIVER_ALL):
+        states += [DeliveryState.SENT, DeliveryState.PENDING, DeliveryState.RETRYING]
+    sending = taking_part(ledger)
+    return [
+        row
+        for row in ledger.in_state(*states)
+        if is_unknown(row) or (row.reason != Reason.CANCELLED and row.processor in sending)
+    ]
 
 
 def forget_unknown(ledger: Ledger) -> None:

@@ -21,7 +21,7 @@ from ..processors.registry import ProcessorRegistry
 from ..settings import Settings
 from ..telemetry import metrics
 from ..telemetry.background import BackgroundTasks
-from .limits import RecipientLimits
+from .limits import RecipientLimits, stored_openings
 from .planner import Planner
 from .ports import Cluster, Leadership, Recorder
 from .rejections import Rejections
@@ -162,7 +162,7 @@ class Engine:
         """
         if self._leads():
             for runner in self._runners.values():
-                self._note_recipients(runner.notification)
+                self._note_recipients(runner.notification, standby=True)
             for body in self._rejections.bodies:
                 self.offer(body)
             self._reaper.resume()
@@ -244,11 +244,12 @@ class Engine:
         self._note_recipients(notification)
         self._reaper.schedule(notification)
 
-    def _note_recipients(self, notification: Notification) -> None:
-        metadata, status = notification.metadata, notification.status
-        if status.recipients is not None and status.start_time is not None:
-            users = status.recipients.users
-            self._limits.note(metadata.namespace, metadata.uid, users, status.start_time)
+    def _note_recipients(self, notification: Notification, *, standby: bool = False) -> None:
+        """Note what counts for the limits; ``standby``: another process has led until now."""
+        metadata = notification.metadata
+        openings = stored_openings(notification.status)
+        replace = standby or not self._leads()
+        self._limits.restore(metadata.namespace, metadata.uid, openings, replace=replace)
 
     def _refuse(self, metadata: ObjectMeta, body: dict[str, Any], error: ValidationError) -> None:
         """Deal with a Notification that cannot be read.
