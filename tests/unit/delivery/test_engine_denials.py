@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 
 from notifications_operator.api.conditions import ConditionType, find_condition
-from notifications_operator.api.errors import ForbiddenError, KubernetesError, RejectedError
+from notifications_operator.api.errors import (
+    ForbiddenError,
+    KubernetesError,
+    NotFoundError,
+    RejectedError,
+)
 from notifications_operator.api.notification import Notification
 from notifications_operator.api.references import NOTIFICATIONS
 from notifications_operator.delivery import denials, failures
@@ -109,6 +114,18 @@ async def test_what_forbids_the_status_is_said_by_an_event(
         lift(refusal)
         await w.finished()
         assert w.scripts["email"].recipients == [ADA]
+
+
+@pytest.mark.parametrize("operation", ["create_slice", "list_slices"])
+async def test_a_missing_definition_of_slices_is_waited_for(
+    operation: str, large: dict[str, Any]
+) -> None:
+    async with world(**large) as w:
+        missing = NotFoundError("404 the server could not find the requested resource")
+        w.cluster.interrupt(Interruption(operation=operation, error=missing, times=2))
+        w.notify(to=None)
+        done = await w.finished()
+        assert done.status.summary == "150/150"
 
 
 async def test_others_are_not_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
