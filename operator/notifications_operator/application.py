@@ -6,9 +6,11 @@ import asyncio
 import logging
 import secrets
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from importlib import metadata
 from itertools import chain, repeat
+from typing import TypeVar
 
 import kopf
 
@@ -17,6 +19,7 @@ from .api.references import NOTIFICATIONS, PROCESSORS
 from .delivery.engine import Engine
 from .handlers.catalog import CatalogFeed
 from .handlers.definitions import DefinitionCheck
+from .handlers.login import Login
 from .handlers.resources import make_registry, make_settings
 from .handlers.resync import WatchCheck
 from .kube.candidacy import Candidacy, Candidate
@@ -30,6 +33,7 @@ from .processors.inbox.preferences import CONCURRENCY, GatewayPreferences
 from .processors.registry import ProcessorRegistry
 from .settings import GatewaySettings, Settings
 from .telemetry import metrics
+from .telemetry.background import BackgroundTasks
 from .telemetry.server import TelemetryServer
 
 logger = logging.getLogger(__name__)
@@ -40,8 +44,10 @@ WATCH_PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)
 PREFERENCES_SECONDS = 10.0
 """Seconds that one question about users' settings may take; a Notification waits for it."""
 
-REACH_SECONDS = 2.0
-"""Seconds between tries to reach the API server at start."""
+WAIT_SECONDS = 2.0
+"""Seconds between tries of what the API server does not do yet."""
+
+T = TypeVar("T")
 
 
 class Application:
@@ -53,6 +59,8 @@ class Application:
         self._client = client
         self._namespace = settings.namespace
         self._reached = False
+        self._waiting: dict[str, str] = {}
+        self._background = BackgroundTasks()
         self._elector = _elector(settings, client, identity=identity, changed=self._lead)
         recorder = EventRecorder(client, instance=settings.pod_name)
         self._preferences = _preferences(settings.gateway)
@@ -64,6 +72,7 @@ class Application:
             holder=identity,
             leadership=self._elector,
             preferences=self._preferences,
+            background=self._background,
         )
         self._catalog = CatalogFeed(
             client,
@@ -73,6 +82,7 @@ class Application:
             watch=settings.watch,
             publish=self._engine.use_directory,
             leading=self._leads,
+            background=self._background,
         )
         self._definitions = DefinitionCheck(
             client, publish=lambda fit: self._engine.use_definitions(fit=fit)
@@ -105,15 +115,14 @@ class Application:
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT, or until something that must not end ends."""
+        """Run until SIGTERM or SIGINT."""
         port = await self._server.start()
         self._handle_signals()
         logger.info("serving probes and metrics", extra={"port": port})
+        work = asyncio.create_task(self._work(), name="operator")
+        stop = asyncio.create_task(self._stop.wait(), name="stop")
         try:
-            work = asyncio.create_task(self._work(), name="operator")
-            stop = asyncio.create_task(self._stop.wait(), name="stop")
             await asyncio.wait([work, stop], return_when=asyncio.FIRST_COMPLETED)
-            stop.cancel()
             if self._stop.is_set():
                 logger.info("stopping")
                 await self._engine.drain()
@@ -122,6 +131,9 @@ class Application:
             if self._reached:
                 await self._elector.release()
         finally:
+            for task in (work, stop):
+                task.cancel()
+            await asyncio.gather(work, stop, return_exceptions=True)
             await self._server.close()
             await self._client.close()
             if self._preferences is not None:
@@ -133,40 +145,45 @@ class Application:
         A process that does not hold the Lease watches everything too, so that it can take over
         at once; the engine decides nothing meanwhile.
         """
-        await self._reach()
-        for body in await self._client.list_processors(self._namespace):
+        version = await self._wait_for("api-server", self._client.version)
+        logger.info("API server reached", extra={"version": version})
+        self._reached = True
+        definitions = self._background.keep("definitions", self._definitions.run)
+        try:
+            await self._background.keep_all({"processors": self._find_processors})
+            await self._background.keep_all(
+                {
+                    "watches": self._keep_watching,
+                    "catalog": self._catalog.run,
+                    "leader election": self._elector.run,
+                    **{f"check of {plural}": check.run for plural, check in self._checks.items()},
+                }
+            )
+        finally:
+            definitions.cancel()
+            await asyncio.gather(definitions, return_exceptions=True)
+
+    async def _find_processors(self) -> None:
+        """Hand over the processors that there are before any Notification is."""
+        list_processors = partial(self._client.list_processors, self._namespace)
+        for body in await self._wait_for("processors", list_processors):
             self._engine.offer_processor(body)
             # If it is gone before kopf lists, no watch will ever say so.
             self._checks[PROCESSORS].saw(body)
-        own = [
-            asyncio.create_task(self._keep_watching(), name="watches"),
-            asyncio.create_task(self._definitions.run(), name="definitions"),
-            asyncio.create_task(self._catalog.run(), name="catalog"),
-            asyncio.create_task(self._elector.run(), name="leader election"),
-            *(
-                asyncio.create_task(check.run(), name=f"check of {plural}")
-                for plural, check in self._checks.items()
-            ),
-        ]
-        try:
-            done, _ = await asyncio.wait(own, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-            raise RuntimeError("what must not end has ended")
-        finally:
-            for task in own:
-                task.cancel()
-            await asyncio.gather(*own, return_exceptions=True)
 
     async def _keep_watching(self) -> None:
         """Run kopf's watches, and start them anew when they end.
 
         They do so at answers that kopf does not expect, such as 404 or 410 to a list (tried with
-        1.45.2). Ending the process for it would put everything under way in doubt.
+        1.45.2). Ending the process for it would put everything under way in doubt. A kind that
+        the API server does not know when kopf starts is never watched, so it is waited for.
         """
         for pause in chain(WATCH_PAUSES, repeat(WATCH_PAUSES[-1])):
+            for plural in self._checks:
+                await self._wait_for(plural, partial(self._client.check_list, plural))
+            login = Login()
             watches = await kopf.spawn_tasks(
-                registry=make_registry(self._engine, self._checks),
+                registry=make_registry(self._engine, self._checks, login),
                 settings=make_settings(self._watch_settings),
                 clusterwide=True,
             )
@@ -181,20 +198,28 @@ class Application:
                 for task in watches:
                     task.cancel()
                 await asyncio.gather(*watches, return_exceptions=True)
+                await login.close()
             await asyncio.sleep(pause)
 
-    async def _reach(self) -> None:
-        """Wait until the API server answers."""
+    async def _wait_for(self, check: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask the API server until it answers; log and show what is in the way.
+
+        Parameters
+        ----------
+        check
+            The check of the readiness probe that this is about.
+        """
         while True:
             try:
-                version = await self._client.version()
+                answer = await ask()
             except KubernetesError as error:
-                logger.warning("waiting for the API server: %s", error)
-                await asyncio.sleep(REACH_SECONDS)
-                continue
-            logger.info("API server reached", extra={"version": version})
-            self._reached = True
-            return
+                if self._waiting.get(check) != str(error):
+                    logger.warning("waiting for %s: %s", check, error)
+                self._waiting[check] = str(error)
+                await asyncio.sleep(WAIT_SECONDS)
+            else:
+                self._waiting.pop(check, None)
+                return answer
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -212,15 +237,21 @@ class Application:
 
     def _readiness(self) -> Mapping[str, str | None]:
         unreadable = self._catalog.unreadable
-        problems = [check.problem for check in self._checks.values() if check.problem]
+        watches = [
+            *(self._waiting[plural] for plural in self._checks if plural in self._waiting),
+            *(check.problem for check in self._checks.values() if check.problem),
+        ]
         synced = self._engine.synced
-        waiting = "; ".join(unreadable.values()) or "not read yet"
+        catalog = "; ".join(unreadable.values()) or "not read yet"
+        server = self._waiting.get("api-server", "not reached yet")
         return {
-            "api-server": None if self._reached else "not reached yet",
+            "api-server": None if self._reached else server,
             "definitions": self._definitions.problem,
-            "catalog": None if synced else waiting,
-            "watch": "; ".join(problems) or None,
+            "processors": self._waiting.get("processors"),
+            "catalog": None if synced else catalog,
+            "watch": "; ".join(watches) or None,
             "lease": self._elector.problem,
+            "tasks": self._background.problem,
         }
 
 

@@ -18,6 +18,7 @@ class ConditionType(StrEnum):
     """Types of conditions that the operator writes."""
 
     RECIPIENTS_RESOLVED = "RecipientsResolved"
+    RECORDED = "Recorded"
     COMPLETE = "Complete"
     DELIVERED = "Delivered"
     READY = "Ready"

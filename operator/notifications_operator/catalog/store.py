@@ -81,7 +81,7 @@ class CatalogStore:
         self._hold(held)
         self._removals.pop(parsed.key, None)
         if before is None or (before.entities, before.kept) != (held.entities, held.kept):
-            self._note_change(now)
+            self.note_change(now)
 
     def is_current(self, source: Source) -> bool:
         """Return whether this very version of a ConfigMap was the last one applied.
@@ -200,7 +200,8 @@ class CatalogStore:
         del self._sources[key]
         self._lapses.pop(key, None)
 
-    def _note_change(self, now: float) -> None:
+    def note_change(self, now: float) -> None:
+        """Take note that the directory must be made anew, soon."""
         if self._changed_since is None:
             self._changed_since = now
         latest = self._changed_since + MOST_SETTLES * self._settle

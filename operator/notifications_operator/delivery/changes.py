@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ..api.notification import DeliveryState, Notification
 from ..api.reasons import Reason
-from .digest import payload_digest, recipients_digest
+from .digest import payload_differs, recipients_differ
 from .ledger import Ledger, taking_part
 from .refused_messages import forget_refused
 from .rows import Row, is_unknown, is_user, reopen
@@ -38,16 +38,15 @@ def find_change(notification: Notification, ledger: Ledger) -> Change:
     """
     spec = notification.spec
     edited = notification.metadata.generation != notification.status.observed_generation
-
-    def differs(planned: str | None, wanted: str) -> bool:
-        return ledger.planned and (planned is None or (edited and planned != wanted))
-
+    payload, recipients = ledger.payload_digest, ledger.recipients_digest
     return Change(
         first=not ledger.planned,
         payload=ledger.ahead.payload
-        or differs(ledger.payload_digest, payload_digest(spec.payload)),
+        or (ledger.planned and payload is None)
+        or (ledger.planned and edited and payload_differs(payload or "", spec.payload)),
         recipients=ledger.ahead.recipients
-        or differs(ledger.recipients_digest, recipients_digest(spec)),
+        or (ledger.planned and recipients is None)
+        or (ledger.planned and edited and recipients_differ(recipients or "", spec)),
     )
 
 
@@ -81,17 +80,29 @@ def note_redeliver(notification: Notification, ledger: Ledger, now: datetime) ->
     ledger.last_redeliver = value
     if first_sight:
         return
-    states = [DeliveryState.FAILED, DeliveryState.UNKNOWN]
+    rows = redelivered_rows(ledger, value)
     if everyone:
         ledger.redelivery += 1
-        states += [DeliveryState.SENT, DeliveryState.PENDING, DeliveryState.RETRYING]
     forget_refused(ledger)
-    sending = taking_part(ledger)
-    for row in ledger.in_state(*states):
+    for row in rows:
         if _stands_for_ref(row, ledger):
             del ledger.rows[row.key]
-        elif row.reason != Reason.CANCELLED and row.processor in sending:
+        else:
             ledger.put(reopen(row, revision=ledger.revision, now=now))
+
+
+def redelivered_rows(ledger: Ledger, value: str) -> list[Row]:
+    """Return the rows that a value of the redeliver annotation is about."""
+    states = [DeliveryState.FAILED, DeliveryState.UNKNOWN]
+    if value.startswith(REDELIVER_ALL):
+        states += [DeliveryState.SENT, DeliveryState.PENDING, DeliveryState.RETRYING]
+    sending = taking_part(ledger)
+    return [
+        row
+        for row in ledger.in_state(*states)
+        if _stands_for_ref(row, ledger)
+        or (row.reason != Reason.CANCELLED and row.processor in sending)
+    ]
 
 
 def forget_unknown(ledger: Ledger) -> None:

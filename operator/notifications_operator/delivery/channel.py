@@ -250,6 +250,13 @@ class Channel:
                         await self._changed.wait()
                 except TimeoutError:
                     continue
+        except Exception as error:
+            self._not_ready(
+                ProcessorReason.CONNECTING,
+                f"the operator failed unexpectedly ({type(error).__name__}) and tries again",
+            )
+            self.updated.set()
+            raise
         finally:
             self.lane.close()
             self._secrets = []
@@ -416,7 +423,7 @@ class Channel:
     async def _retire(self) -> None:
         if self._processor is not None:
             self._retired.add(self._processor)
-            self._processor = None
+            self._processor = self._made_from = None
             await self._close_retired()
 
     async def _close_retired(self) -> None:

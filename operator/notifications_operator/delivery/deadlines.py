@@ -26,6 +26,9 @@ LONGEST_WAIT = timedelta(hours=24)
 PREFERENCES_RETRY = timedelta(seconds=5)
 """How long a Notification waits before it is asked again what users want."""
 
+LIMIT_RETRY = timedelta(minutes=1)
+"""How long what an hour's limit holds up waits before it is looked at again."""
+
 _BLAME = {
     ProcessorReason.INVALID_CONFIG: Reason.INVALID_CONFIG,
     ProcessorReason.SECRET_NOT_FOUND: Reason.INVALID_CONFIG,
@@ -163,6 +166,8 @@ class Deadlines:
         deadlines = [notification.spec.expires_at]
         if ledger.waiting is not None and ledger.waiting.reason == PREFERENCES_UNAVAILABLE:
             deadlines.append(datetime.now(UTC) + PREFERENCES_RETRY)
+        if ledger.waiting is not None and ledger.waiting.reason == Reason.POLICY_DENIED:
+            deadlines.append(datetime.now(UTC) + LIMIT_RETRY)
         if ledger.unresolved:
             deadlines.append(self._grace_end(ledger))
         if not ledger.planned and ledger.start_time is not None:

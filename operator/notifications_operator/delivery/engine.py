@@ -10,11 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..api.errors import ConflictError, KubernetesError, NotFoundError
 from ..api.messages import describe_validation_error
-from ..api.notification import Notification, NotificationStatus
+from ..api.notification import Notification
 from ..api.processor import NotificationProcessor
-from ..api.reasons import Reason
 from ..api.references import NOTIFICATIONS, ObjectRef
 from ..api.resource import ObjectMeta
 from ..catalog import Directory
@@ -23,20 +21,18 @@ from ..processors.preferences import PreferenceSource
 from ..processors.registry import ProcessorRegistry
 from ..settings import Settings
 from ..telemetry import metrics
-from .ledger import Ledger
+from ..telemetry.background import BackgroundTasks
 from .left_alone import LeftAlone
-from .limits import RecipientLimits
+from .limits import RecipientLimits, stored_openings
 from .newer_format import delivered_is_unknown, is_over, unknown_in_status, unreadable_status
 from .planner import Planner
 from .ports import Cluster, Leadership, Recorder
+from .rejections import Rejections
 from .runner import Runner, Services
-from .summary import Obstacle
 from .supervisor import Supervisor
 from .ttl import Reaper
 
 logger = logging.getLogger(__name__)
-
-_VERDICT_FIELDS = ("observedGeneration", "state", "reason", "conditions")
 
 RESTART_DELAY = 10.0
 """Seconds before a Notification whose runner failed is taken up again."""
@@ -55,18 +51,19 @@ class Engine:
         holder: str,
         leadership: Leadership,
         preferences: PreferenceSource | None = None,
+        background: BackgroundTasks | None = None,
     ) -> None:
+        background = background or BackgroundTasks()
         self._settings = settings
         self._cluster = cluster
         self._limits = RecipientLimits(settings.limits)
         self._leadership = leadership
         self._left_alone = LeftAlone(cluster, recorder, leading=self._leads)
-        self._reaper = Reaper(cluster, leading=self._leads)
+        self._reaper = Reaper(cluster, leading=self._leads, background=background)
         self._runners: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._written: dict[str, int] = {}
-        self._unreadable: dict[str, dict[str, Any]] = {}
-        self._background: set[asyncio.Task[None]] = set()
+        self._rejections = Rejections(cluster, recorder, leading=self._leads, background=background)
         self._directory: Directory | None = None
         self._draining = False
         self._definitions_fit = False
@@ -84,6 +81,7 @@ class Engine:
             verify_interval=settings.delivery.verify_interval,
             epoch=lambda: leadership.epoch,
             pending=self._pending,
+            background=background,
         )
         self.supervisor.subscribe(self._poke_all)
         planner = Planner(
@@ -121,7 +119,7 @@ class Engine:
         except ValidationError as error:
             self._refuse(metadata, body, error)
             return
-        self._unreadable.pop(metadata.uid, None)
+        self._rejections.forget(metadata.uid)
         if metadata.version < self._written.get(metadata.uid, 0):
             # The watch lags behind: what this version says may be done already.
             return
@@ -138,7 +136,7 @@ class Engine:
         """A Notification is deleted, or about to be: what is not yet sent is cancelled."""
         self._reaper.forget(uid)
         self._written.pop(uid, None)
-        self._unreadable.pop(uid, None)
+        self._rejections.forget(uid)
         self._left_alone.forget(uid)
         if runner := self._runners.get(uid):
             logger.info("cancelled: it is deleted", extra=runner.ref.log_fields)
@@ -176,8 +174,8 @@ class Engine:
         """
         if self._leads():
             for runner in self._runners.values():
-                self._note_recipients(runner.notification)
-            for body in list(self._unreadable.values()):
+                self._note_recipients(runner.notification, standby=True)
+            for body in self._rejections.bodies:
                 self.offer(body)
             self._left_alone.resume()
             self._reaper.resume()
@@ -217,8 +215,9 @@ class Engine:
         self._draining = True
         self._reaper.close()
         await self._left_alone.close()
+        self._rejections.close()
         self._poke_all()
-        tasks = [*self._tasks.values(), *self._background]
+        tasks = list(self._tasks.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._settings.delivery.shutdown_grace)
             for task in late:
@@ -268,11 +267,12 @@ class Engine:
         if delivered_is_unknown(notification):
             self._left_alone.repair(ObjectRef.of(NOTIFICATIONS, notification.metadata))
 
-    def _note_recipients(self, notification: Notification) -> None:
-        metadata, status = notification.metadata, notification.status
-        if status.recipients is not None and status.start_time is not None:
-            users = status.recipients.users
-            self._limits.note(metadata.namespace, metadata.uid, users, status.start_time)
+    def _note_recipients(self, notification: Notification, *, standby: bool = False) -> None:
+        """Note what counts for the limits; ``standby``: another process has led until now."""
+        metadata = notification.metadata
+        openings = stored_openings(notification.status)
+        replace = standby or not self._leads()
+        self._limits.restore(metadata.namespace, metadata.uid, openings, replace=replace)
 
     def _refuse(self, metadata: ObjectMeta, body: dict[str, Any], error: ValidationError) -> None:
         """Deal with a Notification that cannot be read.
@@ -284,8 +284,7 @@ class Engine:
         if unreadable := unreadable_status(body.get("status") or {}):
             self._leave_alone(metadata, body, unreadable)
         elif metadata.uid not in self._runners:
-            self._unreadable[metadata.uid] = body
-            self._spawn(self._reject(metadata, body, problem))
+            self._rejections.add(metadata, body, problem)
 
     def _leave_alone(self, metadata: ObjectMeta, body: dict[str, Any], problem: str) -> None:
         """Leave a Notification alone whose ledger this release does not know.
@@ -295,7 +294,7 @@ class Engine:
         """
         uid = metadata.uid
         self._reaper.forget(uid)
-        self._unreadable.pop(uid, None)
+        self._rejections.forget(uid)
         over = is_over(metadata, body["status"])
         if runner := self._runners.get(uid):
             if not runner.offer_unreadable(metadata, problem, over=over):
@@ -307,33 +306,6 @@ class Engine:
         else:
             self._left_alone.note(body, problem)
 
-    async def _reject(self, metadata: ObjectMeta, body: dict[str, Any], problem: str) -> None:
-        """Say in the status that the specification cannot be read; the ledger stays."""
-        ref = ObjectRef.of(NOTIFICATIONS, metadata)
-        status = body.get("status") or {}
-        if not self._leads() or status.get("observedGeneration") == metadata.generation:
-            return
-        ledger = Ledger.load(NotificationStatus())
-        ledger.verdict = Obstacle(reason=Reason.INVALID_CONFIG, message=problem)
-        now = datetime.now(UTC).replace(microsecond=0)
-        wanted = ledger.dump(generation=metadata.generation, suspended=False, note=None, now=now)
-        try:
-            await self._cluster.patch_status(
-                ref,
-                {name: wanted.to_wire()[name] for name in _VERDICT_FIELDS},
-                resource_version=metadata.resource_version,
-            )
-        except ConflictError:
-            # Its newer version is offered again.
-            return
-        except NotFoundError:
-            self._unreadable.pop(metadata.uid, None)
-            return
-        except KubernetesError as error:
-            logger.warning("could not reject it: %s", error, extra=ref.log_fields)
-            return
-        logger.warning("rejected: %s", problem, extra=ref.log_fields)
-
     def _pending(self, processor: str) -> Iterator[tuple[str, Iterator[str]]]:
         """Return the Notifications under way, and whom a processor has still to send each to."""
         for uid, runner in self._runners.items():
@@ -341,11 +313,6 @@ class Engine:
 
     def _leads(self) -> bool:
         return self._leadership.epoch is not None
-
-    def _spawn(self, work: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
 
     def _poke_all(self) -> None:
         for runner in self._runners.values():

@@ -252,9 +252,9 @@ class Ledger:
                 reason="UnknownEntities", message=f"the catalog does not know {shown}{suffix}"
             )
         obstacle = self.verdict or self.waiting
-        if not self.planned and obstacle is not None and obstacle.reason in _ABOUT_RECIPIENTS:
-            return obstacle
-        return None
+        if self.planned or obstacle is None or obstacle.denied:
+            return None
+        return obstacle if obstacle.reason in _ABOUT_RECIPIENTS else None
 
 
 _ABOUT_RECIPIENTS = frozenset({"CatalogEmpty", "UnknownEntities", "PolicyDenied", "TooLarge"})

@@ -2,53 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ..api.conditions import ConditionType, find_condition
+from ..api.notification import NotificationStatus
 from ..settings import NamespaceLimitSettings
+from .ledger import SLICES
 
 HOUR = timedelta(hours=1)
 
 
-class RecipientLimits:
-    """Checks what Notifications resolve to, and remembers the last hour of each namespace.
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """A time at which deliveries were opened: a revision of a Notification, or a redelivery.
 
+    ``name`` tells it from the others of its Notification; the first revision has none.
+    """
+
+    name: str = ""
+    users: int
+    moment: datetime
+
+
+class RecipientLimits:
+    """Checks whom Notifications reach, and remembers the last hour of each namespace.
+
+    What counts is what is opened: a Notification's users once for each revision and redelivery.
     The memory is filled at start from the Notifications that are still there, so that a restart
     is no way round the bound.
     """
 
     def __init__(self, settings: NamespaceLimitSettings) -> None:
         self._settings = settings
-        self._recent: dict[str, dict[str, tuple[datetime, int]]] = {}
+        self._recent: dict[str, dict[str, dict[str, Opening]]] = {}
         self._tidied: datetime | None = None
 
     def check(self, namespace: str, uid: str, users: int, now: datetime) -> str | None:
-        """Return why so many users are too many, or ``None`` if they are not."""
+        """Return why so many users are too many for a first revision, or ``None``."""
+        why = self.check_size(namespace, users)
+        return why or self.check_hour(namespace, uid, Opening(users=users, moment=now))
+
+    def check_size(self, namespace: str, users: int) -> str | None:
+        """Return why one Notification may not reach so many users, or ``None``."""
         most = self._bound(namespace, "max_recipients")
-        if most is not None and users > most:
-            return f"resolves to {users} users; limits.maxRecipients allows {most} in {namespace}"
+        if most is None or users <= most:
+            return None
+        return f"resolves to {users} users; limits.maxRecipients allows {most} in {namespace}"
+
+    def check_hour(self, namespace: str, uid: str, opening: Opening) -> str | None:
+        """Return why an opening is too much for this hour, or ``None`` if it is not."""
         hourly = self._bound(namespace, "recipients_per_hour")
         if hourly is None:
             return None
-        others = self._others(namespace, uid, now)
-        if others + users > hourly:
-            return (
-                f"resolves to {users} users; limits.recipientsPerHour allows {hourly} in "
-                f"{namespace}, of which {others} are used"
-            )
-        return None
+        used = self._used(namespace, opening.moment, besides=(uid, opening.name))
+        if used + opening.users <= hourly:
+            return None
+        return (
+            f"resolves to {opening.users} users; limits.recipientsPerHour allows {hourly} in "
+            f"{namespace}, of which {used} are used"
+        )
+
+    def counts(self, namespace: str) -> bool:
+        """Whether it matters how many users a namespace reaches in an hour."""
+        return self._bound(namespace, "recipients_per_hour") is not None
+
+    def ever_fits(self, namespace: str, users: int) -> bool:
+        """Whether so many users are within what an hour allows, if nobody else is reached."""
+        hourly = self._bound(namespace, "recipients_per_hour")
+        return hourly is None or users <= hourly
 
     def note(self, namespace: str, uid: str, users: int, moment: datetime) -> None:
-        """Remember that a Notification reaches users.
+        """Remember that the first revision of a Notification reaches users."""
+        self.note_opening(namespace, uid, Opening(users=users, moment=moment))
 
-        One that is edited counts once, with the most users it had within the hour.
-        """
-        if self._bound(namespace, "recipients_per_hour") is None:
+    def note_opening(self, namespace: str, uid: str, opening: Opening) -> None:
+        """Remember an opening; one that is edited counts with the most users that it had."""
+        if not self.counts(namespace):
             return
-        recent = self._recent.setdefault(namespace, {})
-        latest, most = recent.get(uid, (moment, 0))
-        if users > most:
-            recent[uid] = (max(moment, latest), users)
-        self._tidy(moment)
+        openings = self._recent.setdefault(namespace, {}).setdefault(uid, {})
+        known = openings.get(opening.name)
+        if known is None or opening.users > known.users:
+            openings[opening.name] = opening
+        self._tidy(opening.moment)
+
+    def restore(
+        self, namespace: str, uid: str, openings: Iterable[Opening], *, replace: bool
+    ) -> None:
+        """Remember what a stored status says.
+
+        Parameters
+        ----------
+        replace
+            Whether it is better than what is known, as it is of what another process has done.
+        """
+        recent = self._recent.get(namespace, {})
+        if uid in recent and not replace:
+            return
+        recent.pop(uid, None)
+        for opening in openings:
+            self.note_opening(namespace, uid, opening)
 
     def _tidy(self, moment: datetime) -> None:
         """Forget once an hour what is older, also of namespaces that ask for nothing more.
@@ -60,20 +114,68 @@ class RecipientLimits:
         if moment - self._tidied < HOUR:
             return
         self._tidied = moment
-        kept = {
-            namespace: {uid: item for uid, item in recent.items() if item[0] > moment - HOUR}
-            for namespace, recent in self._recent.items()
-        }
-        self._recent = {namespace: recent for namespace, recent in kept.items() if recent}
+        for namespace in list(self._recent):
+            self._forget(namespace, moment)
 
-    def _others(self, namespace: str, uid: str, now: datetime) -> int:
-        """Return how many users the other Notifications of a namespace had within the hour."""
-        recent = self._recent.get(namespace, {})
-        kept = {owner: item for owner, item in recent.items() if item[0] > now - HOUR}
-        self._recent[namespace] = kept
-        return sum(users for owner, (_, users) in kept.items() if owner != uid)
+    def _forget(self, namespace: str, now: datetime) -> None:
+        kept: dict[str, dict[str, Opening]] = {}
+        for uid, openings in self._recent.pop(namespace, {}).items():
+            recent = {name: item for name, item in openings.items() if item.moment > now - HOUR}
+            if recent:
+                kept[uid] = recent
+        if kept:
+            self._recent[namespace] = kept
+
+    def _used(self, namespace: str, now: datetime, *, besides: tuple[str, str]) -> int:
+        """Return how many users a namespace reached within the hour, one opening aside."""
+        self._forget(namespace, now)
+        return sum(
+            opening.users
+            for uid, openings in self._recent.get(namespace, {}).items()
+            for name, opening in openings.items()
+            if (uid, name) != besides
+        )
 
     def _bound(self, namespace: str, name: str) -> int | None:
         own = self._settings.namespaces.get(namespace)
         value: int | None = getattr(own, name) if own is not None else None
         return value if value is not None else getattr(self._settings, name)
+
+
+def stored_openings(status: NotificationStatus) -> list[Opening]:
+    """Return what a status says of openings, the newest last.
+
+    Of those before the newest it is known only that they came after the start.
+    """
+    if status.recipients is None or status.start_time is None or not status.revision:
+        return []
+    users, earlier = status.recipients.users, status.revision + status.redelivery - 1
+    if not earlier:
+        return [Opening(users=users, moment=status.start_time)]
+    name = redelivery_name(status.redelivery) if status.redelivery else None
+    return [
+        Opening(name="earlier", users=users * earlier, moment=status.start_time),
+        Opening(
+            name=name or revision_name(status.revision), users=users, moment=_latest_opening(status)
+        ),
+    ]
+
+
+def revision_name(revision: int) -> str:
+    """Return the name of the opening that is a revision."""
+    return f"revision {revision}" if revision > 1 else ""
+
+
+def redelivery_name(redelivery: int | str) -> str:
+    """Return the name of the opening that is a redelivery, by its number or its value."""
+    return f"redelivery {redelivery}"
+
+
+def _latest_opening(status: NotificationStatus) -> datetime:
+    start = status.start_time or datetime.min
+    opened = [row.opened_time for row in status.deliveries if row.opened_time is not None]
+    if status.ledger is not None and status.ledger.type == SLICES:
+        # Those of most rows are in the slices, which nobody reads for this.
+        complete = find_condition(status.conditions, ConditionType.COMPLETE)
+        opened += [complete.last_transition_time] if complete is not None else []
+    return max(opened, default=start)

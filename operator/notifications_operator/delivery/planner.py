@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,11 +14,20 @@ from ..processors.base import Audience, OutboundNotification
 from ..processors.errors import Skip
 from ..processors.preferences import Preferences, Question
 from ..settings import Settings
-from .changes import Change, find_change, forget_unknown, note_redeliver, postpone
+from .changes import (
+    REDELIVER_ALL,
+    Change,
+    find_change,
+    forget_unknown,
+    note_redeliver,
+    postpone,
+    redelivered_rows,
+)
 from .deadlines import LONGEST_WAIT, Deadlines
 from .digest import payload_digest, recipients_digest
 from .ledger import ROW_LIMIT, UNSENT, Ahead, Ledger, Selection, taking_part
-from .limits import RecipientLimits
+from .limits import Opening, RecipientLimits, redelivery_name, revision_name
+from .metadata import metadata_problem
 from .optouts import (
     PREFERENCES_UNAVAILABLE,
     Answer,
@@ -42,9 +50,6 @@ from .rows import RowKey, end, is_user
 from .snapshot import Wanted, late_processors, merge
 from .summary import Obstacle
 from .supervisor import Supervisor
-
-METADATA_LIMIT = 64 * 1024
-"""Most bytes of ``payload.metadata``, as JSON."""
 
 
 class Planner:
@@ -87,7 +92,9 @@ class Planner:
             If it must be known what users want: the ledger is to be loaded again and planned with
             the answer.
         """
-        note_redeliver(notification, ledger, now)
+        held = self._hold_redelivery(notification, ledger, now)
+        if held is None:
+            note_redeliver(notification, ledger, now)
         ledger.origin = self.origin(notification)
         change = find_change(notification, ledger)
         if change.any:
@@ -101,6 +108,8 @@ class Planner:
             verdict = self._plan_rows(_Plan(notification, ledger, directory, change, now, answer))
         if verdict is not None:
             give_up(ledger, verdict)
+        elif ledger.waiting is None:
+            ledger.waiting = held
         self.deadlines.settle(notification, ledger, directory, now)
 
     def origin(self, notification: Notification) -> str:
@@ -162,11 +171,17 @@ class Planner:
         )
         if not (change.any or news.any or self._now_able(ledger)):
             return None
-        if (absence := self._absent_answer(plan)) is not None:
-            ledger.waiting = absence
+        opening = self._opening(plan, resolution) if change.any or news.any else None
+        excess = self._excess(plan, opening)
+        if excess and opening and not self._limits.ever_fits(plan.namespace, opening.users):
+            return excess
+        if (obstacle := excess or self._absent_answer(plan)) is not None:
+            ledger.waiting = obstacle
             ledger.unresolved, ledger.unresolved_count = before, count_before
             postpone(ledger, change)
             return _waited_too_long(plan, Reason.CONNECT_FAILED) if change.first else None
+        if opening is not None:
+            self._limits.note_opening(plan.namespace, plan.notification.metadata.uid, opening)
         if change.any:
             self._select(plan)
         wanted = self._wanted(plan, resolution, news)
@@ -198,7 +213,10 @@ class Planner:
         """Refuse, or set ``waiting``, before anything is planned."""
         ledger, metadata, spec = plan.ledger, plan.notification.metadata, plan.notification.spec
         users = settled_count(resolution) + len(self._strangers(plan, resolution))
-        if why := self._limits.check(metadata.namespace, metadata.uid, users, plan.now):
+        why = self._limits.check_size(metadata.namespace, users)
+        if plan.change.first and why is None:
+            why = self._limits.check(metadata.namespace, metadata.uid, users, plan.now)
+        if why is not None:
             return Obstacle(reason=Reason.POLICY_DENIED, message=why)
         if spec.recipients.type == "broadcast" and not users:
             ledger.waiting = Obstacle(
@@ -214,9 +232,58 @@ class Planner:
             ledger.waiting = Obstacle(
                 reason=Reason.UNKNOWN_ENTITIES, message=unknown_message(ledger.unresolved)
             )
-            return None
-        self._limits.note(metadata.namespace, metadata.uid, users, plan.now)
         return None
+
+    def _opening(self, plan: _Plan, resolution: Resolution) -> Opening | None:
+        """Return whom the planned revision reaches, by all plans of it together, if that counts."""
+        if not self._limits.counts(plan.namespace):
+            return None
+        ledger, change = plan.ledger, plan.change
+        revision = ledger.revision + (1 if change.first or change.payload else 0)
+        named = {str(user.ref) for user in resolution.users}
+        named.update(map(str, self._strangers(plan, resolution)))
+        if not change.first:
+            rows = [
+                row.recipient
+                for row in ledger.rows.values()
+                if row.recipient.startswith("user:")
+                and (row.reason != Reason.CANCELLED or row.revision == revision)
+            ]
+            if change.payload and not change.recipients:
+                named = set(rows) or named
+            elif not change.payload:
+                named.update(rows)
+        return Opening(name=revision_name(revision), users=len(named), moment=plan.now)
+
+    def _excess(self, plan: _Plan, opening: Opening | None) -> Obstacle | None:
+        """Return why an edit, or what the catalog has come to know, is too much for this hour.
+
+        A first revision was checked before, and is not kept waiting.
+        """
+        if opening is None or plan.change.first:
+            return None
+        uid = plan.notification.metadata.uid
+        why = self._limits.check_hour(plan.namespace, uid, opening)
+        return None if why is None else Obstacle(reason=Reason.POLICY_DENIED, message=why)
+
+    def _hold_redelivery(
+        self, notification: Notification, ledger: Ledger, now: datetime
+    ) -> Obstacle | None:
+        """Return why a redelivery must wait for what an hour allows; else note that it begins."""
+        value, metadata = notification.redeliver, notification.metadata
+        if value is None or value == ledger.last_redeliver or not ledger.planned:
+            return None
+        rows = redelivered_rows(ledger, value)
+        refs = {row.recipient for row in rows}
+        named = {ref for ref in refs if ref.startswith("user:")}
+        users = ledger.users if refs - named else len(named)
+        number = ledger.redelivery + 1 if value.startswith(REDELIVER_ALL) else value
+        opening = Opening(name=redelivery_name(number), users=users, moment=now)
+        why = self._limits.check_hour(metadata.namespace, metadata.uid, opening)
+        if why is None:
+            self._limits.note_opening(metadata.namespace, metadata.uid, opening)
+            return None
+        return Obstacle(reason=Reason.POLICY_DENIED, message=f"redelivery {why}")
 
     def _strangers(self, plan: _Plan, resolution: Resolution) -> Sequence[EntityRef]:
         """Return users that the catalog does not know, if a processor reaches them all the same."""
@@ -331,6 +398,11 @@ class _Plan:
     answer: Answer | None
 
     @property
+    def namespace(self) -> str:
+        """The Notification's namespace."""
+        return self.notification.metadata.namespace
+
+    @property
     def preferences(self) -> Preferences | None:
         """What users want, as far as it is known."""
         return None if isinstance(self.answer, Unavailable) else self.answer
@@ -367,11 +439,8 @@ def refusal(notification: Notification, change: Change, now: datetime) -> Obstac
     if change.first and spec.expires_at is not None and spec.expires_at <= now:
         text = f"expiresAt {spec.expires_at.isoformat()} passed before anything was sent"
         return Obstacle(reason=Reason.EXPIRED, message=text)
-    metadata = json.dumps(spec.payload.metadata, ensure_ascii=False, separators=(",", ":"))
-    size = len(metadata.encode(errors="surrogatepass"))
-    if size > METADATA_LIMIT:
-        text = f"spec.payload.metadata has {size} bytes; at most {METADATA_LIMIT}"
-        return Obstacle(reason=Reason.TOO_LARGE, message=text)
+    if (problem := metadata_problem(spec.payload.metadata)) is not None:
+        return Obstacle(reason=Reason.TOO_LARGE, message=f"spec.payload.metadata {problem}")
     return None
 
 

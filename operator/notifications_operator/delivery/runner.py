@@ -7,7 +7,6 @@ undo: the step is done again from what is stored then.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from ..api.errors import ConflictError, KubernetesError, NotFoundError, RejectedError
+from ..api.errors import KubernetesError, NotFoundError, UnavailableError
 from ..api.notification import DeliveryState, Notification
 from ..api.references import ObjectRef
 from ..api.resource import ObjectMeta
@@ -23,6 +22,7 @@ from ..catalog import Directory
 from ..processors.preferences import PreferenceSource
 from .attempts import Attempts
 from .changes import is_postponed
+from .failures import Failures
 from .ledger import INLINE_LIMIT, SHOWN_LIMIT, Ledger
 from .left_alone import LeftAlone
 from .newer_format import NewerFormatError
@@ -37,8 +37,6 @@ from .slices.page import Page
 from .stored import StatusPruned, Stored
 from .supervisor import Supervisor
 
-logger = logging.getLogger(__name__)
-
 RECORD_LINGER = 0.02
 """Seconds for which outcomes are gathered into one write while others are still out."""
 
@@ -47,9 +45,6 @@ SLICED_LINGER = 2.0
 
 ENOUGH = 0.9
 """Part of what is out whose outcomes are worth a write of a slice; the rest keeps senders busy."""
-
-REFUSED_DELAY = 300.0
-"""Seconds before a status that the API server will not store is tried again."""
 
 SLICE_RECHECK = 10.0
 """Seconds between looks at a slice that cannot be read."""
@@ -91,7 +86,6 @@ class Runner:
             notification, status, cluster=services.cluster, recorder=services.recorder
         )
         self.ref = self._stored.ref
-        self._failures = 0
         self._since = asyncio.get_running_loop().time()
         self._wake = asyncio.Event()
         self._attempts = Attempts(
@@ -102,6 +96,7 @@ class Runner:
             planner=services.planner,
             wake=self._wake.set,
         )
+        self._failures = Failures(self._stored, self._attempts)
         self._sliced: SlicedWork | None = None
         self._answer: Answer | None = None
         self._unreadable_slice: ObjectRef | None = None
@@ -164,7 +159,7 @@ class Runner:
         Otherwise a step that fails and wakes its own runner would go round without a pause.
         """
         await self._wake.wait()
-        while self._failures and not (
+        while self._failures.count and not (
             self._stored.has_news or self.deleted or self._services.draining()
         ):
             self._wake.clear()
@@ -196,24 +191,15 @@ class Runner:
             delay = await self._step()
         except PreferencesNeeded as needed:
             return await self._ask(needed)
-        except ConflictError:
-            self._sliced = None
-            return await self._read_again()
-        except NotFoundError:
-            self._stored.deleted = True
-            return 0.0
         except NewerFormatError as error:
             self._sliced, self._unreadable_slice = None, error.ref
             self._services.left_alone.note_slice(self.ref, error)
             return self._leave_alone()
-        except (RejectedError, StatusPruned, SlicePruned) as error:
-            self._sliced = None
-            self._stored.pruned = not isinstance(error, RejectedError)
-            return await self._refused(error)
-        except KubernetesError as error:
-            logger.warning("could not write a status: %s", error, extra=self._extra())
-            return self._back_off()
-        self._failures = 0
+        except (KubernetesError, StatusPruned, SlicePruned) as error:
+            if not isinstance(error, UnavailableError):
+                self._sliced = None
+            return await self._failures.handle(error)
+        self._failures.clear()
         return delay
 
     async def _ask(self, needed: PreferencesNeeded) -> float:
@@ -300,7 +286,7 @@ class Runner:
         if self._unreadable_slice is None:
             idle = self._stored.over or not sends.results
             return None if idle or self._services.draining() else LONGEST_SLEEP
-        self._failures += 1
+        self._failures.count += 1
         return None if self._services.draining() else SLICE_RECHECK
 
     async def _step_inline(
@@ -400,7 +386,11 @@ class Runner:
         return book
 
     async def _list_slices(self) -> Book:
-        bodies = await self._services.cluster.list_slices(self.ref)
+        try:
+            bodies = await self._services.cluster.list_slices(self.ref)
+        except NotFoundError as error:
+            # Their definition is missing; that the Notification is, would be said by the watch.
+            raise UnavailableError(str(error)) from error
         return Book(self._services.cluster, self.ref, bodies)
 
     def _work_on(self, book: Book) -> SlicedWork:
@@ -456,46 +446,6 @@ class Runner:
             if not self._services.accepting():
                 return None if self._services.draining() else LONGEST_SLEEP
         return pause(moments, decided=decided, now=datetime.now(UTC))
-
-    async def _read_again(self) -> float:
-        """After a conflict: read what is stored; the next step decides anew."""
-        try:
-            await self._stored.read()
-        except NotFoundError:
-            self._stored.deleted = True
-        except KubernetesError as error:
-            logger.warning("could not read a Notification: %s", error, extra=self._extra())
-            return self._back_off()
-        # Somebody may write as often as we do, or the conflict be about something else.
-        self._failures += 1
-        return 0.0 if self._failures == 1 else self._back_off()
-
-    async def _refused(self, error: Exception) -> float:
-        """The status cannot be stored: fall back to the states alone, then wait."""
-        logger.error("a status was refused: %s", error, extra=self._extra())
-        if self._stored.minimal:
-            self._let_slots_go()
-            self._failures += 1
-            return REFUSED_DELAY
-        self._stored.minimal = True
-        note = "the API server refused the full status; only the states are kept"
-        if not isinstance(error, RejectedError):
-            note = str(error)
-        await self._stored.announcer.warn("StatusRefused", "Record", note)
-        return 0.0
-
-    def _let_slots_go(self) -> None:
-        """Give slots back: nobody else shall wait for what this one cannot use."""
-        results = self._attempts.sends.results
-        self._attempts.slots.let_go(Counter(processor for processor, *_ in results))
-
-    def _back_off(self) -> float:
-        self._let_slots_go()
-        self._failures += 1
-        return min(0.25 * 2.0 ** min(self._failures, 7), 30.0)
-
-    def _extra(self) -> dict[str, str]:
-        return {"notification": f"{self.ref.namespace}/{self.ref.name}", "uid": self.ref.uid}
 
 
 def _now() -> datetime:

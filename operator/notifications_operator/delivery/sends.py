@@ -86,8 +86,10 @@ class Sends:
         verdict = partial(self.refused.verdict, processor, outbound)
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
-            sending = self._send(batch, outbound, directory, may_send, epoch, verdict)
-            task = asyncio.create_task(sending)
+            task = self._supervisor.background.spawn(
+                f"sending through {processor}",
+                self._send(batch, outbound, directory, may_send, epoch, verdict),
+            )
             self._in_flight.update({claim_key(row): task for row in batch})
 
     def abandon(self) -> None:
@@ -107,20 +109,30 @@ class Sends:
         processor = rows[0].processor
         channel = self._supervisor.get(processor)
         recipients = [row.recipient for row in rows]
-        if channel is None:
-            outcomes: Sequence[Outcome] = [_gone(processor)] * len(rows)
-        else:
-            outcomes = await channel.send(
-                outbound,
-                recipients,
-                directory,
-                may_send=may_send,
-                epoch=epoch,
-                verdict=verdict,
-            )
+        # Whatever happens, each claim gets an outcome: without one it stays claimed for ever.
+        outcomes: Sequence[Outcome] = [_in_doubt()] * len(rows)
+        try:
+            if channel is None:
+                outcomes = [_gone(processor)] * len(rows)
+            else:
+                outcomes = await channel.send(
+                    outbound,
+                    recipients,
+                    directory,
+                    may_send=may_send,
+                    epoch=epoch,
+                    verdict=verdict,
+                )
+        finally:
+            self._note(outbound, rows, outcomes)
+
+    def _note(
+        self, outbound: OutboundNotification, rows: Sequence[Row], outcomes: Sequence[Outcome]
+    ) -> None:
+        """Take the outcomes of a batch, which is under way no more."""
         for row, outcome in zip(rows, outcomes, strict=True):
-            metrics.count_attempt(processor, _result_label(outcome))
-            self.refused.note(processor, outbound, outcome)
+            metrics.count_attempt(row.processor, _result_label(outcome))
+            self.refused.note(row.processor, outbound, outcome)
             del self._in_flight[claim_key(row)]
             self._results[claim_key(row)] = Result(
                 outcome=outcome,
@@ -135,6 +147,15 @@ def _gone(processor: str) -> DeliveryError:
         Reason.PROCESSOR_NOT_FOUND,
         f"the NotificationProcessor {processor!r} was deleted before it sent",
         scope=Scope.PROCESSOR,
+        retryable=True,
+    )
+
+
+def _in_doubt() -> DeliveryError:
+    return DeliveryError(
+        Reason.AMBIGUOUS,
+        "the operator failed unexpectedly while it sent; it may have been sent",
+        scope=Scope.MESSAGE,
         retryable=True,
     )
 

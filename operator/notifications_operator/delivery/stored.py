@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..api.notification import DeliveryState, Notification
+from ..api.notification import DeliveryState, Notification, NotificationStatus
 from ..api.references import NOTIFICATIONS, ObjectRef
 from ..api.resource import ObjectMeta
 from .announcer import Announcer
@@ -17,6 +17,7 @@ from .merge_patch import is_kept, merge_patch
 from .minimal import minimal_status
 from .newer_format import is_over, unknown_in_status, unreadable_status
 from .ports import Cluster, Recorder
+from .rows import Row
 from .tally import Tally
 from .ttl import ttl_note
 
@@ -145,6 +146,15 @@ class Stored:
         await self._patch(patch)
         self._check_claims(ledger, wire)
         await self.announcer.announce(before, self.notification, tally)
+
+    async def write_status(self, wanted: NotificationStatus) -> None:
+        """Write a status that leaves all rows as they are, if it differs from the stored one."""
+        wire = (minimal_status(wanted) if self.minimal else wanted).to_wire()
+        if patch := merge_patch(self._status, wire):
+            before = self.notification.status
+            await self._patch(patch)
+            tally = Tally.of(map(Row.of, wanted.deliveries))
+            await self.announcer.announce(before, self.notification, tally)
 
     async def write_rows(self, ledger: Ledger) -> None:
         """Write the rows that the status keeps, and nothing else, if they differ."""

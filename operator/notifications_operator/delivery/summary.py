@@ -39,10 +39,14 @@ _STATE_COUNTER = {
 
 @dataclass(frozen=True, kw_only=True)
 class Obstacle:
-    """Why a Notification waits, or why it ended without deliveries."""
+    """Why a Notification waits, or why it ended without deliveries.
+
+    ``denied`` says that the API server refuses a write that the deliveries need.
+    """
 
     reason: str
     message: str
+    denied: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,6 +164,9 @@ def conditions(
         make(ConditionType.RECONCILING, progressing, why if progressing else reason, message),
         make(ConditionType.STALLED, failed, why if failed else reason, message if failed else ""),
     ]
+    obstacle = progress.verdict or progress.waiting
+    if obstacle is not None and obstacle.denied:
+        new.append(make(ConditionType.RECORDED, False, obstacle.reason, obstacle.message))
     return merge_conditions(old, new)
 
 

@@ -22,6 +22,7 @@ from ..api.references import PROCESSORS, ObjectRef
 from ..api.resource import ObjectMeta
 from ..processors.base import Environment
 from ..processors.registry import ProcessorRegistry
+from ..telemetry.background import BackgroundTasks
 from ..telemetry.redaction import redact
 from .channel import DEFAULT_POLICY, Channel
 from .ports import Cluster, Recorder
@@ -50,7 +51,10 @@ class _Absence:
 
 
 class Supervisor:
-    """Keeps a `Channel` running for every processor of the operator's namespace."""
+    """Keeps a `Channel` running for every processor of the operator's namespace.
+
+    What it runs in the background, and what sends through it, `background` watches over.
+    """
 
     def __init__(
         self,
@@ -62,10 +66,12 @@ class Supervisor:
         environment: Environment,
         verify_interval: float,
         epoch: Callable[[], int | None],
+        background: BackgroundTasks | None = None,
         pending: Callable[[str], Iterable[tuple[str, Iterable[str]]]] = lambda _: (),
     ) -> None:
         self._epoch = epoch
         self._pending = pending
+        self.background = background or BackgroundTasks()
         self._namespace = namespace
         self._registry = registry
         self._cluster = cluster
@@ -188,8 +194,10 @@ class Supervisor:
             self._absent.pop(metadata.name, None)
             logger.info("processor found", extra={"processor": metadata.name})
             self._tasks[metadata.name] = [
-                asyncio.create_task(channel.run(), name=f"processor {metadata.name}"),
-                asyncio.create_task(self._report(channel), name=f"status of {metadata.name}"),
+                self.background.keep(f"processor {metadata.name}", channel.run),
+                self.background.keep(
+                    f"status of processor {metadata.name}", partial(self._report, channel)
+                ),
             ]
             self._changed()
         return channel
@@ -211,7 +219,9 @@ class Supervisor:
         name = f"{metadata.namespace}/{metadata.name}"
         logger.warning("processor refused: %s", message, extra={"processor": name})
         status = _status(readiness, metadata.generation, (), None, None)
-        task = asyncio.create_task(self._store(metadata, status))
+        task = self.background.keep(
+            f"status of processor {name}", partial(self._store, metadata, status)
+        )
         self._tasks[metadata.uid] = [task]
         task.add_done_callback(lambda _: self._tasks.pop(metadata.uid, None))
 

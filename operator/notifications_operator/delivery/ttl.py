@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from ..api.errors import ConflictError, KubernetesError, NotFoundError
 from ..api.notification import Notification
 from ..api.references import NOTIFICATIONS, ObjectRef
+from ..telemetry.background import BackgroundTasks
 from .ports import Cluster
 
 logger = logging.getLogger(__name__)
@@ -53,9 +54,16 @@ class Reaper:
     Only the leader deletes; what falls due meanwhile is kept for `resume`.
     """
 
-    def __init__(self, cluster: Cluster, *, leading: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        leading: Callable[[], bool],
+        background: BackgroundTasks | None = None,
+    ) -> None:
         self._cluster = cluster
         self._leading = leading
+        self._background = background or BackgroundTasks()
         self._due: dict[str, Notification] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -119,6 +127,10 @@ class Reaper:
             logger.warning(
                 "could not delete a finished Notification: %s", error, extra=ref.log_fields
             )
+            self._arm(notification, RETRY_SECONDS)
+            return
+        except Exception as error:
+            self._background.report(f"deletion of {notification.key}", error)
             self._arm(notification, RETRY_SECONDS)
             return
         logger.info("deleted: its ttlSecondsAfterFinished is over", extra=ref.log_fields)

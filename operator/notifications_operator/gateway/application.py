@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from functools import partial
 from importlib import metadata
-from typing import Any, Protocol
+from typing import Protocol
 
 import aiohttp
 
@@ -16,6 +16,7 @@ from ..kube.client import KubernetesClient
 from ..kube.reviews import TokenReviews as KubernetesTokenReviews
 from ..kube.transport import Transport
 from ..telemetry import metrics
+from ..telemetry.background import BackgroundTasks, Work
 from .callers.limits import CallerRates, FailureLimit
 from .callers.tokens import StaticTokens
 from .connections import ConnectionTimeouts
@@ -84,6 +85,7 @@ class Gateway:
         self._client = client
         self._session = session
         self._stop = asyncio.Event()
+        self._background = BackgroundTasks()
         self._ports: asyncio.Future[tuple[int, int]] = asyncio.get_running_loop().create_future()
         self._tokens = StaticTokens(settings.callers, namespace=settings.namespace)
         self._backlog = Backlog(client, most=settings.sending.max_unfinished)
@@ -197,16 +199,18 @@ class Gateway:
 
     async def _work(self) -> None:
         """Keep everything going until it is to stop."""
-        works: dict[str, Coroutine[Any, Any, object]] = {
-            "public listener": self._public.run(),
-            "internal listener": self._internal.run(),
-            "callers": self._tokens.keep_loading(),
-            "identity": self._identity.run(),
-            "inbox": self._keep_inbox(),
+        works: dict[str, Work] = {
+            "callers": self._tokens.keep_loading,
+            "identity": self._identity.run,
         }
         if self._settings.oidc.match_email:
-            works["people"] = self._people.run()
-        own = [asyncio.create_task(work, name=name) for name, work in works.items()]
+            works["people"] = self._people.run
+        own = [
+            asyncio.create_task(self._public.run(), name="public listener"),
+            asyncio.create_task(self._internal.run(), name="internal listener"),
+            asyncio.create_task(self._keep_inbox(), name="inbox"),
+            asyncio.create_task(self._background.keep_all(works), name="background tasks"),
+        ]
         stop = asyncio.create_task(self._stop.wait(), name="stop")
         try:
             done, _ = await asyncio.wait([stop, *own], return_when=asyncio.FIRST_COMPLETED)
@@ -224,15 +228,16 @@ class Gateway:
     async def _keep_inbox(self) -> None:
         """Wait for the database, without which services can send all the same; then keep it."""
         await self._database.start()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._database.keep_checking())
-            tasks.create_task(self._relay.run())
-            if (sessions := self._identity.sessions) is not None:
-                interval = self._settings.signals.session_interval
-                tasks.create_task(close_ended(self._hub, sessions, interval=interval))
-            tasks.create_task(
-                Retention(self._inbox, self._database, self._settings.retention).run()
-            )
+        retention = Retention(self._inbox, self._database, self._settings.retention)
+        works: dict[str, Work] = {
+            "schema": self._database.keep_checking,
+            "signals": self._relay.run,
+            "retention": retention.run,
+        }
+        if (sessions := self._identity.sessions) is not None:
+            interval = self._settings.signals.session_interval
+            works["sessions"] = partial(close_ended, self._hub, sessions, interval=interval)
+        await self._background.keep_all(works)
 
     async def _drain(self) -> None:
         """Let clients go elsewhere, then finish what is under way."""
@@ -259,6 +264,7 @@ class Gateway:
             "signals": Check(problem=self._relay.problem),
             "identity": Check(problem=identity.problem, serving=identity.ready),
             "people": Check(problem=people),
+            "tasks": Check(problem=self._background.problem, serving=False),
             "listener": Check(problem=stopping, serving=False),
         }
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from ..api.errors import ExpiredError, ForbiddenError, KubernetesError
@@ -17,6 +18,7 @@ from ..kube.client import KubernetesClient, ObjectVersion
 from ..kube.events import EventRecorder
 from ..settings import CatalogSettings, WatchSettings
 from ..telemetry import metrics
+from ..telemetry.background import BackgroundTasks
 from .resync import next_pause
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,9 @@ class CatalogFeed:
         watch: WatchSettings,
         publish: Callable[[Directory], None],
         leading: Callable[[], bool],
+        background: BackgroundTasks | None = None,
     ) -> None:
+        self._background = background or BackgroundTasks()
         self._client = client
         self._recorder = recorder
         self._namespaces = namespaces
@@ -63,12 +67,14 @@ class CatalogFeed:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            for namespace in self._namespaces:
-                tasks.create_task(self._follow(namespace), name=f"catalog in {namespace}")
-            tasks.create_task(self._sync(), name="catalog sync")
-            tasks.create_task(self._build(), name="catalog directory")
-            tasks.create_task(self._catch_up(), name="catalog Events")
+        await self._background.keep_all(
+            {
+                **{f"catalog in {name}": partial(self._follow, name) for name in self._namespaces},
+                "catalog sync": self._sync,
+                "catalog directory": self._build,
+                "catalog Events": self._catch_up,
+            }
+        )
 
     def lead(self) -> None:
         """Name the broken documents that were found while another process led."""
@@ -109,8 +115,9 @@ class CatalogFeed:
             except ExpiredError:
                 continue
             except KubernetesError as error:
-                level = logging.ERROR if isinstance(error, ForbiddenError) else logging.WARNING
-                logger.log(level, "cannot read the catalog in %s: %s", namespace, error)
+                if self.unreadable.get(namespace) != str(error):
+                    level = logging.ERROR if isinstance(error, ForbiddenError) else logging.WARNING
+                    logger.log(level, "cannot read the catalog in %s: %s", namespace, error)
                 self._set_unreadable(namespace, str(error))
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -195,7 +202,11 @@ class CatalogFeed:
             if sources is None:
                 continue
             first = self._store.directory is None
-            directory = await asyncio.to_thread(Directory.build, sources)
+            try:
+                directory = await asyncio.to_thread(Directory.build, sources)
+            except Exception:
+                self._store.note_change(time.monotonic())
+                raise
             self._store.adopt(directory)
             if first:
                 # Entities live as long as the process: the collector need not visit them.

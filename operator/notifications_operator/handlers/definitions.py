@@ -64,8 +64,10 @@ class DefinitionCheck:
             except ForbiddenError as error:
                 return f"the definition of {plural} cannot be read: {error}"
             except KubernetesError as error:
-                logger.warning("could not read the definition of %s: %s", plural, error)
-                return self.problem
+                if self.problem is None:
+                    logger.warning("could not read the definition of %s: %s", plural, error)
+                    return None
+                return f"the definition of {plural} cannot be read: {error}"
             schemas = [
                 version["schema"]["openAPIV3Schema"]
                 for version in definition["spec"]["versions"]

@@ -6,12 +6,13 @@ import asyncio
 import dataclasses
 import logging
 import os
-import ssl
 import time
-from typing import Any, Self
+from typing import Any
 
+import aiohttp
 import kopf
 
+from ..kube.bounded_response import BoundedResponse
 from ..kube.transport import environment_proxy
 from ..tls import without_strictness
 
@@ -22,20 +23,6 @@ PAUSES = (0.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 CALM_SECONDS = 60.0
 """After so many seconds without a login the pauses begin anew."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Connection(kopf.ConnectionInfo):
-    """Credentials whose connections verify the API server as all our clients do."""
-
-    @classmethod
-    def of(cls, info: kopf.ConnectionInfo, **changes: Any) -> Self:
-        """Return these credentials with some fields changed."""
-        fields = {field.name: getattr(info, field.name) for field in dataclasses.fields(info)}
-        return cls(**{**fields, **changes})
-
-    def as_ssl_context(self) -> ssl.SSLContext:
-        return without_strictness(super().as_ssl_context())
 
 
 class Login:
@@ -51,16 +38,25 @@ class Login:
         self._logins = 0
         self._tries = 0
         self._last = 0.0
+        self._sessions: list[aiohttp.ClientSession] = []
 
-    async def __call__(self, **kwargs: Any) -> kopf.ConnectionInfo:
-        """Return the credentials, after a pause if they were refused just now."""
+    async def __call__(self, **kwargs: Any) -> kopf.AiohttpSession:
+        """Return a logged-in session, after a pause if the last one was refused just now."""
         pause = self._next_pause(time.monotonic())
         if pause:
             logger.warning("the API server refuses the credentials; trying again in %g s", pause)
             await asyncio.sleep(pause)
         self._last = time.monotonic()
         self._logins += 1
-        return Connection.of(_credentials(**kwargs), priority=self._logins)
+        made = _session(credentials_of(**kwargs), priority=self._logins)
+        self._sessions = [item for item in self._sessions if not item.closed]
+        self._sessions.append(made.aiohttp_session)
+        return made
+
+    async def close(self) -> None:
+        """Close the sessions; kopf closes only those that it has used."""
+        for session in self._sessions:
+            await session.close()
 
     def _next_pause(self, now: float) -> float:
         if now - self._last > CALM_SECONDS:
@@ -70,16 +66,15 @@ class Login:
         return pause
 
 
-def add_login(registry: kopf.OperatorRegistry) -> None:
+def add_login(registry: kopf.OperatorRegistry, login: Login) -> None:
     """Use ``$KUBECONFIG`` if it is set, else the pod's service account."""
-    login = Login()
 
     @kopf.on.login(registry=registry)
-    async def credentials(**kwargs: Any) -> kopf.ConnectionInfo:
+    async def credentials(**kwargs: Any) -> kopf.AiohttpSession:
         return await login(**kwargs)
 
 
-def _credentials(**kwargs: Any) -> kopf.ConnectionInfo:
+def credentials_of(**kwargs: Any) -> kopf.ConnectionInfo:
     """Read the credentials.
 
     The API server's address is taken from the pod's environment, as all clients do: kopf's own
@@ -107,3 +102,25 @@ def _proxied(info: kopf.ConnectionInfo) -> kopf.ConnectionInfo:
     if info.proxy_url:
         return info
     return dataclasses.replace(info, proxy_url=environment_proxy(info.server))
+
+
+def _session(info: kopf.ConnectionInfo, *, priority: int) -> kopf.AiohttpSession:
+    """Return a session as kopf would make it, but for two things.
+
+    Its answers can be parsed however deep they are nested, and it verifies the API server as all
+    our clients do.
+    """
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=without_strictness(info.as_ssl_context())),
+        headers=info.as_http_headers(),
+        proxy=info.proxy_url,
+        trust_env=info.trust_env,
+        response_class=BoundedResponse,
+    )
+    return kopf.AiohttpSession(
+        aiohttp_session=session,
+        server=info.server,
+        default_namespace=info.default_namespace,
+        expiration=info.expiration,
+        priority=priority,
+    )

@@ -12,7 +12,7 @@ from ..api.references import NOTIFICATIONS, PROCESSORS
 from ..api.resource import GROUP, VERSION
 from ..delivery.engine import Engine
 from ..settings import WatchSettings
-from .login import add_login
+from .login import Login, add_login
 from .resync import WatchCheck
 
 logger = logging.getLogger(__name__)
@@ -37,14 +37,16 @@ class NoDiffBase(kopf.DiffBaseStorage):
         """Store nothing."""
 
 
-def make_registry(engine: Engine, checks: Mapping[str, WatchCheck]) -> kopf.OperatorRegistry:
-    """Return the handlers, bound to an engine and to the check of each kind's watch.
+def make_registry(
+    engine: Engine, checks: Mapping[str, WatchCheck], login: Login
+) -> kopf.OperatorRegistry:
+    """Return the handlers, bound to an engine, to the check of each kind's watch and to a login.
 
     What an engine could not take was not brought, as far as the check goes.
     Only raw events are used: kopf persists nothing, adds no finalizer and writes no annotation.
     """
     registry = kopf.OperatorRegistry()
-    add_login(registry)
+    add_login(registry, login)
 
     @kopf.on.event(GROUP, VERSION, NOTIFICATIONS, registry=registry)
     async def notification(event: kopf.RawEvent, **_: Any) -> None:

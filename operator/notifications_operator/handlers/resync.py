@@ -92,8 +92,10 @@ class WatchCheck:
             missed, gone = await self._let_catch_up(listed, before)
             amount = await self._make_up(missed, gone)
         except KubernetesError as error:
-            self.problem = f"cannot compare {self._plural} with a list: {error}"
-            logger.warning(self.problem)
+            problem = f"cannot compare {self._plural} with a list: {error}"
+            if problem != self.problem:
+                logger.warning(problem)
+            self.problem = problem
             metrics.RESYNCS.labels(self._plural, "failed").inc()
             return
         if not amount:
@@ -125,13 +127,21 @@ class WatchCheck:
             if self._known.pop(item.uid, None) is not None:
                 amount += 1
                 self._take_back(item)
+        failure: KubernetesError | None = None
         for item in missed:
             if not self._is_missed(item):
                 continue
-            body = await self._read(item)
+            try:
+                body = await self._read(item)
+            except KubernetesError as error:
+                # One that cannot be read does not hold up the others.
+                failure = error
+                continue
             if body is not None and self._is_missed(ObjectVersion.of(body)):
                 amount += 1
                 self._hand_over(body)
+        if failure is not None:
+            raise failure
         return amount
 
     async def _read(self, item: ObjectVersion) -> dict[str, Any] | None:

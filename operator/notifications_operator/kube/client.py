@@ -162,6 +162,11 @@ class KubernetesClient:
         found, _ = await self._list(path, {}, accept=METADATA_ONLY, take=ObjectVersion.of)
         return found
 
+    async def check_list(self, plural: str) -> None:
+        """Raise what keeps the custom resources of a kind from being listed, if anything does."""
+        path = f"/apis/{GROUP}/{VERSION}/{plural}"
+        await self._transport.request("GET", path, query={"limit": "1"}, accept=METADATA_ONLY)
+
     async def patch_status(
         self, ref: ObjectRef, status: Mapping[str, Any], *, resource_version: str
     ) -> dict[str, Any]:

@@ -132,8 +132,10 @@ class LeaseElector:
             # Somebody was faster; who, the next look will tell.
             return False
         except (KubernetesError, TimeoutError) as error:
-            self._problem = f"the Lease {self._name}: {_describe(error)}"
-            logger.warning("could not read or renew the Lease: %s", self._problem)
+            problem = f"the Lease {self._name}: {_describe(error)}"
+            if problem != self._problem:
+                logger.warning("could not read or renew the Lease: %s", problem)
+            self._problem = problem
             return False
         self._problem = None
         return True
@@ -162,8 +164,8 @@ class LeaseElector:
                 logger.info("leading", extra={"epoch": epoch})
             else:
                 logger.warning("not leading any more: nothing new is sent")
-            self._announced = epoch
             self._changed()
+            self._announced = epoch
         record = self._candidacy.record
         leader = record.holder if record else ""
         if leader != self._leader:

@@ -24,6 +24,8 @@ from ..api.errors import (
     UnavailableError,
 )
 from ..telemetry import metrics
+from .lines import LineTooLongError, read_lines
+from .nesting import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +126,7 @@ class Transport:
         Raises
         ------
         ExpiredError
-            If the resource version is too old.
+            If the resource version is too old, or an event larger than any object can be.
         KubernetesError
             For any other failure.
         """
@@ -139,14 +141,15 @@ class Transport:
         try:
             if response.status >= 300:
                 raise _error("WATCH", path, response.status, await response.read())
+            lines = read_lines(response.content)
             while True:
                 try:
                     async with asyncio.timeout(inactivity_timeout):
-                        line = await response.content.readline()
+                        line = await anext(lines, None)
                 except TimeoutError:
                     logger.info("a watch of %s is silent; watching anew", path)
                     return
-                if not line:
+                if line is None:
                     return
                 event = _object("WATCH", path, line)
                 if not isinstance(event.get("object"), dict) or "type" not in event:
@@ -156,6 +159,8 @@ class Transport:
                     code = status.get("code", 500)
                     raise _error("WATCH", path, code, json.dumps(status).encode())
                 yield event
+        except LineTooLongError as error:
+            raise ExpiredError(f"WATCH {path}: {error}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UnavailableError(f"WATCH {path}: {_describe(error)}") from error
         finally:
@@ -238,7 +243,7 @@ def resource_of(path: str) -> str:
 def _object(method: str, path: str, data: bytes) -> dict[str, Any]:
     """Read a JSON object; a proxy that answers with something else is no API server."""
     try:
-        answer = json.loads(data)
+        answer = read_json(data)
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
@@ -252,7 +257,7 @@ def _describe(error: Exception) -> str:
 
 def _error(method: str, path: str, status: int, data: bytes) -> KubernetesError:
     try:
-        message = str(json.loads(data).get("message", ""))
+        message = str(read_json(data).get("message", ""))
     except (ValueError, AttributeError):
         message = data[:256].decode(errors="replace")
     text = f"{method} {path}: {status} {message}"

@@ -9,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications_operator.api.notification import NotificationSpec, Payload
+from notifications_operator.delivery import digest as module
 from notifications_operator.delivery.digest import (
-    ALGORITHM,
+    payload_differs,
     payload_digest,
+    recipients_differ,
     recipients_digest,
 )
 from tests.unit.delivery.builders import notification
+from tests.unit.delivery.planning import desk
 
 TEXT = st.text(max_size=12)
 METADATA = st.dictionaries(
@@ -159,5 +162,55 @@ def test_payload_and_recipients_are_independent() -> None:
 def test_digest_names_its_algorithm_and_is_pinned() -> None:
     # A changed digest of an unchanged Notification would send it again after an upgrade.
     assert digest({"title": "t", "metadata": {"é": 1}}) == (
-        f"{ALGORITHM}:fee969efa7e25086498994f598b7beea5ccd2608f268d9efdab03de3d6bf48e4"
+        "v1:fee969efa7e25086498994f598b7beea5ccd2608f268d9efdab03de3d6bf48e4"
     )
+
+
+@pytest.fixture
+def later_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make digests by other algorithms, which a later release has beside those of this one."""
+
+    def payload(value: Payload) -> dict[str, Any]:
+        return {"said": value.title}
+
+    def recipients(value: NotificationSpec) -> dict[str, Any]:
+        return {"to": sorted(value.recipients.included)}
+
+    monkeypatch.setattr(module, "PAYLOAD", {**module.PAYLOAD, "v2": payload})
+    monkeypatch.setattr(module, "RECIPIENTS", {**module.RECIPIENTS, "v2": recipients})
+
+
+def test_a_stored_digest_is_compared_under_its_own_algorithm(
+    request: pytest.FixtureRequest,
+) -> None:
+    one, other = notification(title="a"), notification(title="b", to="user:default/bob")
+    payload, recipients = payload_digest(one.spec.payload), recipients_digest(one.spec)
+    request.getfixturevalue("later_release")
+    assert payload_digest(one.spec.payload).startswith("v2:")
+    assert not payload_differs(payload, one.spec.payload)
+    assert payload_differs(payload, other.spec.payload)
+    assert not recipients_differ(recipients, one.spec)
+    assert recipients_differ(recipients, other.spec)
+
+
+def test_a_digest_of_a_later_release_says_nothing() -> None:
+    """Who goes back a release must not have everything sent again."""
+    edited = notification(title="b")
+    assert not payload_differs("v9:0123", edited.spec.payload)
+    assert not recipients_differ("v9:0123", edited.spec)
+
+
+async def test_an_upgrade_sends_nothing_again(request: pytest.FixtureRequest) -> None:
+    async with desk("email") as d:
+        d.write(title="one")
+        d.plan()
+        d.set_rows(ada="Sent")
+        request.getfixturevalue("later_release")
+        d.write(title="one", ttlSecondsAfterFinished=60)
+        d.plan()
+        assert (d.status.revision, d.brief) == (1, {"ada": "Sent"})
+        d.write(title="two", ttlSecondsAfterFinished=60)
+        d.plan()
+        assert (d.status.revision, d.brief) == (2, {"ada": "Pending"})
+        assert d.status.payload_digest is not None
+        assert d.status.payload_digest.startswith("v2:")

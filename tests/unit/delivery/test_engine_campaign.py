@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from notifications_operator.api.errors import RejectedError
 from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery import breaker, channel, rows, runner
+from notifications_operator.delivery import breaker, channel, failures, rows, runner
 from notifications_operator.delivery.slices import book
 from notifications_operator.processors.errors import Outcome, Receipt, Scope
 from tests.support.cluster import Interruption, lost_answer, unavailable
@@ -36,7 +36,7 @@ def no_pauses(request: pytest.FixtureRequest) -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runner.Runner, "_back_off", lambda self: 0.001)
-        patch.setattr(runner, "REFUSED_DELAY", 0.001)
+        patch.setattr(failures, "REFUSED_DELAY", 0.001)
         patch.setattr(breaker, "_DEFAULT_DELAY", (0.001, 0.002))
         patch.setattr(channel, "NOT_READY_POLL", 0.005)
         patch.setattr(rows, "_whole_seconds", lambda moment: moment.replace(microsecond=0))

@@ -9,7 +9,7 @@ import pytest
 
 from notifications_operator.api.errors import ForbiddenError, RejectedError
 from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS
-from notifications_operator.delivery import runner as runner_module
+from notifications_operator.delivery import failures
 from tests.support.cluster import Interruption, MemoryCluster, lost_answer, unavailable
 from tests.support.definitions import installed_definitions
 from tests.unit.delivery.builders import ADA, BOB, EVE, directory, error, users_yaml
@@ -183,7 +183,7 @@ async def test_late_watch_events_of_a_finished_one_do_nothing() -> None:
     ],
 )
 async def test_pruned_claims_never_send(field: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner_module, "REFUSED_DELAY", 0.01)
+    monkeypatch.setattr(failures, "REFUSED_DELAY", 0.01)
     older = installed_definitions()[NOTIFICATIONS].without(f"status.{field}")
     cluster = MemoryCluster(
         definitions={
@@ -226,13 +226,13 @@ async def test_refused_record_falls_back_to_a_minimal_one_without_a_second_mail(
 async def test_record_that_is_refused_for_good_is_kept_and_never_sent_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner_module, "REFUSED_DELAY", 0.01)
+    monkeypatch.setattr(failures, "REFUSED_DELAY", 0.01)
     async with world() as w:
         refusal = Interruption(error=RejectedError("422"), when=records, times=20)
         w.cluster.interrupt(refusal)
         w.notify()
         await w.until(lambda: refusal.times <= 5, "refused many times")
-        assert [event.reason for event in w.events()] == ["StatusRefused"]
+        assert [event.reason for event in w.events()] == ["StatusRefused", "StatusRefused"]
         await w.finished()
         await w.engine.drain()
         assert w.scripts["email"].recipients == [ADA]

@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 
+from notifications_operator.api.errors import (
+    ForbiddenError,
+    KubernetesError,
+    RejectedError,
+    UnavailableError,
+)
 from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.references import NOTIFICATIONS
 from notifications_operator.api.resource import format_time
+from notifications_operator.delivery import rejections
 from tests.support.cluster import Interruption
 from tests.unit.delivery.builders import ADA, BOB, CATALOG, EVE, directory, error, manifest
 from tests.unit.delivery.harness import World, world
@@ -289,6 +296,53 @@ async def test_one_that_cannot_be_read_is_told_so() -> None:
         w.edit("n", lambda body: body["spec"].pop("expiresAt"))
         await w.finished()
         assert w.scripts["email"].recipients == [ADA]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [UnavailableError("503"), ForbiddenError("403 denied"), RejectedError("422 denied")],
+    ids=lambda refusal: type(refusal).__name__,
+)
+async def test_a_rejection_that_cannot_be_written_is_tried_again(
+    refusal: KubernetesError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rejections, "PAUSES", (0.01,))
+    async with world() as w:
+        w.cluster.interrupt(Interruption(error=refusal, times=3))
+        w.cluster.create(NOTIFICATIONS, manifest("n", expiresAt="2999-02-30T00:00:00Z"))
+        await w.until(
+            lambda: w.cluster.read(NOTIFICATIONS, "team", "n")["status"]["state"] == "Failed",
+            "rejected in the end",
+        )
+        (event,) = [item for item in w.recorder.events if item.kind == "Notification"]
+        assert (event.warning, event.reason) == (True, "InvalidConfig")
+        assert "expiresAt" in event.note and str(refusal) in event.note
+
+
+@pytest.mark.parametrize("end", ["edited", "deleted", "deposed", "stopped"])
+async def test_a_rejection_is_not_tried_for_ever(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejections, "PAUSES", (0.01,))
+    async with world() as w:
+        refusal = ForbiddenError("403")
+        w.cluster.interrupt(
+            Interruption(error=refusal, times=10**6, when=lambda status: "deliveries" not in status)
+        )
+        w.cluster.create(NOTIFICATIONS, manifest("n", expiresAt="2999-02-30T00:00:00Z"))
+        await w.until(lambda: len(w.cluster.patches) > 2, "tried")
+        match end:
+            case "edited":
+                w.edit("n", lambda body: body["spec"].pop("expiresAt"))
+            case "deleted":
+                w.cluster.remove(NOTIFICATIONS, "team", "n")
+            case "deposed":
+                w.tenure.epoch = None
+                w.engine.lead()
+            case "stopped":
+                await w.engine.drain()
+        await w.until(
+            lambda: not [task for task in asyncio.all_tasks() if "rejection" in task.get_name()],
+            "given up",
+        )
 
 
 async def test_one_that_becomes_unreadable_is_finished_as_it_was() -> None:

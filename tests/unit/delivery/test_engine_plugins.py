@@ -191,3 +191,29 @@ async def test_secret_in_a_processors_own_trouble_is_hidden() -> None:
         w.processor()
         await w.until(lambda: ready(w)[1] == "InvalidConfig", "not ready")
         assert ready(w)[2] == "cannot use '***'"
+
+
+@pytest.mark.parametrize("method", ["_observe", "_count"])
+async def test_a_fault_around_a_send_leaves_no_claim_behind(
+    method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may have been sent: the delivery is in doubt and its slot is free again."""
+    as_written, faults = getattr(channel.Channel, method), [LookupError("odd")]
+
+    def fail(self: channel.Channel, *arguments: Any) -> None:
+        if faults:
+            raise faults.pop()
+        as_written(self, *arguments)
+
+    monkeypatch.setattr(channel.Channel, method, fail)
+    script = Script(concurrency=1)
+    async with world(scripts={"email": script}) as w:
+        w.notify()
+        await w.until(lambda: w.rows().get(ADA) is not None and w.rows()[ADA].attempts == 1)
+        await w.until(lambda: w.rows()[ADA].reason == Reason.AMBIGUOUS, "in doubt")
+        w.notify("other", to=BOB)
+        await w.finished("other")
+        await w.finished()
+        assert script.recipients.count(ADA) == 2, "resent, as onAmbiguous says"
+        assert w.engine.supervisor.background.problem is not None
+    assert [item for item in caplog.records if item.exc_info]

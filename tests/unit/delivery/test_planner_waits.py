@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -213,6 +214,22 @@ async def test_metadata_is_bounded_in_bytes(value: str, fits: bool) -> None:
         else:
             assert (d.status.state, d.status.reason) == ("Failed", "TooLarge")
             assert "spec.payload.metadata" in str(d.status.conditions)
+
+
+@pytest.mark.parametrize(("levels", "fits"), [(64, True), (65, False), (96, False)])
+@pytest.mark.parametrize("kind", ["objects", "arrays"])
+async def test_metadata_is_bounded_in_depth(levels: int, fits: bool, kind: str) -> None:
+    value: Any = {} if kind == "objects" else []
+    for _ in range(levels - 2):
+        value = {"a": value} if kind == "objects" else [value, 1]
+    async with desk("email") as d:
+        d.write(payload={"metadata": {"a": value, "b": "flat"}})
+        d.plan()
+        if fits:
+            assert d.brief == {"ada": "Pending"}
+        else:
+            assert (d.status.state, d.status.reason) == ("Failed", "TooLarge")
+            assert "at most 64 levels" in str(d.status.conditions)
 
 
 async def test_more_rows_than_the_ledger_holds_is_too_large(

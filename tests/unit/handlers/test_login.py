@@ -41,7 +41,8 @@ async def test_the_same_token_is_taken_again_after_it_was_refused() -> None:
     login, vault = Login(), Vault()
     for _ in range(5):
         info = await login(settings=kopf.OperatorSettings())
-        assert info.token == "the-one-and-only"
+        async with info.aiohttp_session as session:
+            assert session.headers["Authorization"] == "Bearer the-one-and-only"
         await vault.populate({"login": info})
         assert vault.select()[1].info is info
         await refuse(vault)

@@ -10,15 +10,13 @@ from typing import Any
 import kopf
 import pytest
 
-from notifications_operator.handlers.login import add_login
+from notifications_operator.handlers.login import credentials_of
 from notifications_operator.handlers.resources import make_settings
 from notifications_operator.settings import WatchSettings
 
 
-async def logged_in(
-    monkeypatch: pytest.MonkeyPatch, path: Path, **cluster: Any
-) -> kopf.ConnectionInfo:
-    """Log in with a kubeconfig."""
+def credentials(monkeypatch: pytest.MonkeyPatch, path: Path, **cluster: Any) -> kopf.ConnectionInfo:
+    """Return the credentials of a kubeconfig."""
     content = {
         "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
@@ -31,23 +29,14 @@ async def logged_in(
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
-    registry = kopf.OperatorRegistry()
-    add_login(registry)
-    (handler,) = registry._activities.get_all_handlers()
-    login: Any = handler.fn
-    info = await login(settings=make_settings(WatchSettings()), logger=logging.getLogger(__name__))
-    assert isinstance(info, kopf.ConnectionInfo)
-    return info
+    settings = make_settings(WatchSettings())
+    return credentials_of(settings=settings, logger=logging.getLogger(__name__))
 
 
-async def test_the_proxy_is_the_environments(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert (await logged_in(monkeypatch, tmp_path)).proxy_url == "http://proxy:3128"
+def test_the_proxy_is_the_environments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert credentials(monkeypatch, tmp_path).proxy_url == "http://proxy:3128"
 
 
-async def test_a_kubeconfigs_proxy_comes_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    info = await logged_in(monkeypatch, tmp_path, **{"proxy-url": "http://other:1"})
+def test_a_kubeconfigs_proxy_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    info = credentials(monkeypatch, tmp_path, **{"proxy-url": "http://other:1"})
     assert info.proxy_url == "http://other:1"

@@ -18,6 +18,7 @@ from kopf._core.reactor.processing import process_resource_event
 
 from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS
 from notifications_operator.api.resource import GROUP, VERSION
+from notifications_operator.handlers.login import Login
 from notifications_operator.handlers.resources import make_registry, make_settings
 from notifications_operator.settings import WatchSettings
 
@@ -70,7 +71,7 @@ async def test_an_event_is_handed_over_whole_and_nothing_is_written(
         lifecycle=lifecycles.all_at_once,
         indexers=OperatorIndexers(),
         registry=make_registry(
-            cast(Any, heard), dict.fromkeys((NOTIFICATIONS, PROCESSORS), cast(Any, heard))
+            cast(Any, heard), dict.fromkeys((NOTIFICATIONS, PROCESSORS), cast(Any, heard)), Login()
         ),
         settings=make_settings(WatchSettings()),
         memories=ResourceMemories(),

@@ -112,6 +112,22 @@ async def test_missed_change_is_read_and_taken_once(caplog: pytest.LogCaptureFix
     assert "the watch brings everything" in caplog.text
 
 
+async def test_one_that_cannot_be_read_does_not_hold_up_the_others() -> None:
+    server = Server(body("a"), body("broken"), body("c"))
+    read = server.get
+
+    async def get(ref: ObjectRef) -> dict[str, Any]:
+        if ref.name == "broken":
+            raise UnavailableError("500 cannot be decrypted")
+        return await read(ref)
+
+    server.get = get  # type: ignore[method-assign]
+    checked = Checked(server)
+    problem = await checked.compare()
+    assert problem is not None and "500 cannot be decrypted" in problem
+    assert checked.offered == [("a", "5"), ("c", "5")]
+
+
 async def test_vanished_object_is_withdrawn_and_forgotten() -> None:
     server = Server(body("a"))
     checked = Checked(server, body("a"), body("b"))

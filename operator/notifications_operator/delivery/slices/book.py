@@ -10,7 +10,13 @@ from functools import partial
 from itertools import chain, count
 from typing import Any
 
-from ...api.errors import ConflictError, NotFoundError
+from ...api.errors import (
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    RejectedError,
+    UnavailableError,
+)
 from ...api.ledger_format import LEDGER_FORMAT
 from ...api.notification import DeliveryState
 from ...api.references import ObjectRef
@@ -31,6 +37,10 @@ _URGENT = (DeliveryState.FAILED, DeliveryState.UNKNOWN, DeliveryState.RETRYING)
 
 class SlicePruned(Exception):
     """The API server stored a slice without all that was written: it must not be acted on."""
+
+
+class SliceRefused(ForbiddenError):
+    """The API server refuses a slice as it is (400, 422): by default, policies answer so too."""
 
 
 class Book:
@@ -140,6 +150,8 @@ class Book:
             page.adopt(await self._cluster.patch_slice(page.ref, patch, resource_version=version))
         except NotFoundError as error:
             raise _gone(page) from error
+        except RejectedError as error:
+            raise SliceRefused(str(error)) from error
         _ensure_kept(wanted, page.body)
 
     @property
@@ -199,29 +211,37 @@ class Book:
         self, index: int, rows: Sequence[Row], generation: int, made: list[Page]
     ) -> None:
         fields = _fields(index, rows, rows[0].processor, generation)
-        body = await self._cluster.create_slice(
-            {
-                "apiVersion": API_VERSION,
-                "kind": "NotificationDeliverySlice",
-                "metadata": {
-                    "namespace": self._owner.namespace,
-                    "name": slice_name(self._owner, index),
-                    "labels": {NOTIFICATION_UID_LABEL: self._owner.uid},
-                    "ownerReferences": [
-                        {
-                            "apiVersion": API_VERSION,
-                            "kind": self._owner.kind,
-                            "name": self._owner.name,
-                            "uid": self._owner.uid,
-                            "controller": True,
-                        }
-                    ],
-                },
-                **fields,
-            }
-        )
+        try:
+            body = await self._cluster.create_slice(self._manifest(index, fields))
+        except NotFoundError as error:
+            # The definition is missing; that the Notification is, would be said by the watch.
+            raise UnavailableError(str(error)) from error
+        except RejectedError as error:
+            raise SliceRefused(str(error)) from error
         _ensure_kept(fields, body)
         made.append(Page(body))
+
+    def _manifest(self, index: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+        owner = self._owner
+        return {
+            "apiVersion": API_VERSION,
+            "kind": "NotificationDeliverySlice",
+            "metadata": {
+                "namespace": owner.namespace,
+                "name": slice_name(owner, index),
+                "labels": {NOTIFICATION_UID_LABEL: owner.uid},
+                "ownerReferences": [
+                    {
+                        "apiVersion": API_VERSION,
+                        "kind": owner.kind,
+                        "name": owner.name,
+                        "uid": owner.uid,
+                        "controller": True,
+                    }
+                ],
+            },
+            **fields,
+        }
 
 
 def slice_name(owner: ObjectRef, index: int) -> str:

@@ -12,7 +12,12 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
+from notifications_operator.gateway.callers.tokens import StaticTokens
+from notifications_operator.gateway.identity.identity import Identity
+from notifications_operator.gateway.inbox.retention import Retention
 from notifications_operator.gateway.settings import GatewaySettings, ServerSettings
+from notifications_operator.gateway.signals.relay import Relay
+from notifications_operator.telemetry import background
 from tests.support.cluster import Body, Interruption
 from tests.support.gateway import (
     BROADCAST,
@@ -165,7 +170,7 @@ async def test_probes_and_metrics(gateway: RunningGateway) -> None:
     async with asyncio.timeout(30):
         while "[!]" in (ready := await gateway.internal.get("/readyz")).text:
             await asyncio.sleep(0.05)
-    names = ("callers", "database", "signals", "identity", "people", "listener")
+    names = ("callers", "database", "signals", "identity", "people", "tasks", "listener")
     assert (ready.status_code, ready.text) == (200, "".join(f"[+]{name} ok\n" for name in names))
     await gateway.post()
     await gateway.client.get("/nowhere")
@@ -280,3 +285,42 @@ def test_settings_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.callers.file == Path("/etc/callers.yaml")
     assert settings.sending.max_unfinished == 7
     assert settings.sending.ttl_seconds == 86_400
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "task"),
+    [
+        (Relay, "_relay", "signals"),
+        (Identity, "run", "identity"),
+        (StaticTokens, "keep_loading", "callers"),
+        (Retention, "run", "retention"),
+    ],
+)
+async def test_a_background_task_that_fails_is_named_and_comes_back(
+    tmp_path: Path,
+    cluster: NotificationCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    method: str,
+    task: str,
+) -> None:
+    monkeypatch.setattr(background, "PAUSES", (0.02,))
+    monkeypatch.setattr(background, "STEADY_SECONDS", 0.1)
+
+    broken, as_written = True, getattr(owner, method)
+
+    async def fail(self: object, *arguments: object) -> None:
+        if broken:
+            raise LookupError("odd")
+        await as_written(self, *arguments)
+
+    monkeypatch.setattr(owner, method, fail)
+    async with running_gateway(tmp_path, cluster) as gateway, asyncio.timeout(30):
+        expected = f"[-]tasks {task}: LookupError: odd"
+        while expected not in (ready := await gateway.internal.get("/readyz")).text:
+            await asyncio.sleep(0.01)
+        assert ready.status_code == 503
+        broken = False
+        while "[+]tasks" not in (ready := await gateway.internal.get("/readyz")).text:
+            await asyncio.sleep(0.01)
+        assert (await gateway.post()).status_code == 200
