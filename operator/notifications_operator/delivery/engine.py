@@ -293,18 +293,19 @@ class Engine:
         can read it.
         """
         uid = metadata.uid
-        self._reaper.forget(uid)
-        self._unreadable.pop(uid, None)
         over = is_over(metadata, body["status"])
         if runner := self._runners.get(uid):
-            if not runner.offer_unreadable(metadata, problem, over=over):
-                return
-        elif metadata.version < self._written.get(uid, 0):
+            is_newest = runner.offer_unreadable(metadata, problem, over=over)
+        else:
+            is_newest = metadata.version >= self._written.get(uid, 0)
+        if not is_newest:
             return
+        self._reaper.forget(uid)
+        self._unreadable.pop(uid, None)
         if over:
             self._left_alone.forget(uid)
         else:
-            self._left_alone.note(body, problem)
+            self._left_alone.note_version(body, problem)
 
     async def _reject(self, metadata: ObjectMeta, body: dict[str, Any], problem: str) -> None:
         """Say in the status that the specification cannot be read; the ledger stays."""
