@@ -9,7 +9,6 @@ import copy
 import time
 import urllib.request
 from collections import Counter
-from typing import Any
 
 import pytest
 
@@ -115,7 +114,7 @@ async def test_a_pending_notification_is_left_alone_and_sent_once(
             notification("n", namespace, title=title, processors=[channel.name])
         )
         before = await planned(kubernetes, namespace, count)
-        here: tuple[Any, ...] = ("Notification", "n", namespace)
+        here = ("Notification", "n", namespace)
         await kubernetes.patch(*here, {"status": change}, subresource="status")
         body = await kubernetes.wait(*here, LEFT_ALONE)
         await channel.suspend(False)
@@ -176,7 +175,7 @@ async def test_it_can_be_deleted_and_its_time_does_not_end_it(
     kubernetes: Kubernetes, namespace: str, title: str, installation: Installation
 ) -> None:
     """A finished one is not touched: its TTL is for a release that can read it."""
-    here: tuple[Any, ...] = ("Notification", "n", namespace)
+    here = ("Notification", "n", namespace)
     await kubernetes.create(
         notification("n", namespace, "user:default/ada", title=title, ttlSecondsAfterFinished=3)
     )

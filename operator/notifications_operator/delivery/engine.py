@@ -293,18 +293,19 @@ class Engine:
         can read it.
         """
         uid = metadata.uid
-        self._reaper.forget(uid)
-        self._rejections.forget(uid)
         over = is_over(metadata, body["status"])
         if runner := self._runners.get(uid):
-            if not runner.offer_unreadable(metadata, problem, over=over):
-                return
-        elif metadata.version < self._written.get(uid, 0):
+            is_newest = runner.offer_unreadable(metadata, problem, over=over)
+        else:
+            is_newest = metadata.version >= self._written.get(uid, 0)
+        if not is_newest:
             return
+        self._reaper.forget(uid)
+        self._rejections.forget(uid)
         if over:
             self._left_alone.forget(uid)
         else:
-            self._left_alone.note(body, problem)
+            self._left_alone.note_version(body, problem)
 
     def _pending(self, processor: str) -> Iterator[tuple[str, Iterator[str]]]:
         """Return the Notifications under way, and whom a processor has still to send each to."""

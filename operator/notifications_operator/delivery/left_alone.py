@@ -15,7 +15,6 @@ from ..api.references import NOTIFICATIONS, ObjectRef
 from ..api.resource import ObjectMeta
 from .newer_format import (
     NEWER_FORMAT,
-    NewerFormatError,
     explain,
     is_over,
     left_alone_conditions,
@@ -93,8 +92,11 @@ class LeftAlone:
             f"{'; '.join([*named, *more])}"
         )
 
-    def note(self, body: Mapping[str, Any], problem: str) -> None:
-        """Leave a Notification alone because of the status that the watch brought."""
+    def note_version(self, body: Mapping[str, Any], problem: str) -> None:
+        """Leave a Notification alone because of the status that the watch brought.
+
+        Nothing is written, or read, if that says so already.
+        """
         metadata = ObjectMeta.model_validate(body["metadata"])
         ref = ObjectRef.of(NOTIFICATIONS, metadata)
         self._keep(_Entry(ref=ref, problem=problem))
@@ -102,9 +104,9 @@ class LeftAlone:
         if left_alone_conditions(status, problem, metadata.generation, datetime.now(UTC)):
             self._tell(ref.uid)
 
-    def note_slice(self, ref: ObjectRef, error: NewerFormatError) -> None:
-        """Leave a Notification alone because of one of its slices."""
-        if self._keep(_Entry(ref=ref, problem=str(error), in_slice=True)):
+    def note(self, ref: ObjectRef, problem: str, *, in_slice: bool = False) -> None:
+        """Leave a Notification alone because of what was read of its status or of a slice."""
+        if self._keep(_Entry(ref=ref, problem=problem, in_slice=in_slice)):
             self._tell(ref.uid)
 
     def repair(self, ref: ObjectRef) -> None:

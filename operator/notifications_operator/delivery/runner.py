@@ -193,7 +193,7 @@ class Runner:
             return await self._ask(needed)
         except NewerFormatError as error:
             self._sliced, self._unreadable_slice = None, error.ref
-            self._services.left_alone.note_slice(self.ref, error)
+            self._services.left_alone.note(self.ref, str(error), in_slice=True)
             return self._leave_alone()
         except (KubernetesError, StatusPruned, SlicePruned) as error:
             if not isinstance(error, UnavailableError):
@@ -216,6 +216,8 @@ class Runner:
         if self.deleted:
             return self._leave()
         if self._stored.unreadable is not None:
+            if not self._stored.over:
+                self._services.left_alone.note(self.ref, self._stored.unreadable)
             return self._leave_alone()
         await self._look_at_slice()
         self._services.left_alone.forget(self.ref.uid)

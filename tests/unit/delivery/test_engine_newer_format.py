@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -227,24 +228,76 @@ async def test_a_slice_of_a_newer_format_keeps_all_of_its_notification_waiting(
 
 
 async def test_what_is_in_flight_ends_and_is_recorded_once_it_can_be_read() -> None:
-    """One send is under way, others are claimed and wait for it: those do not begin."""
-    script = Script(concurrency=1)
+    """One send is under way; others are claimed and wait for the throttle: those do not begin."""
+    script = Script(concurrency=3, starts=1, interval=timedelta(seconds=0.3))
     async with world(scripts={"email": script}, delivery=AT_ONCE) as w:
         gate = script.gate = w.new_gate()
         w.notify(to=[ADA, BOB, EVE])
         await w.started()
+        assert status_of(w)["processors"][0]["pending"] == 3
+        assert "Pending" not in [row.state for row in w.get().status.deliveries]
         before = replace_status(w, _format)
         await w.until(lambda: is_told(w), "the condition says it")
         stored = status_of(w)
         gate.set()
-        await w.until(lambda: len(script.sent) == 1, "the one is sent")
-        await w.settle()
+        end = time.monotonic() + 0.9
+        await w.until(lambda: time.monotonic() > end, "the throttle would have let all through")
         assert status_of(w) == stored
-        assert len(script.started) == 1
+        assert len(script.started) == len(script.sent) == 1
         restore(w, before)
         done = await w.finished()
         assert done.status.summary == "3/3"
         assert Counter(script.recipients) == dict.fromkeys([ADA, BOB, EVE], 1)
+
+
+async def test_a_status_that_is_read_after_the_slices_counts() -> None:
+    script = Script()
+    catalog = directory(users_yaml(NAMES))
+    async with world(scripts={"email": script}, catalog=catalog, delivery=AT_ONCE) as w:
+        await pending(w, to=None)
+        await w.kill()
+        hold(w, False)
+        before = status_of(w)
+        slices = w.slices()
+        w.cluster.hold_events()
+        w.cluster.interrupt(
+            Interruption(operation="list_slices", before=lambda: replace_status(w, _type))
+        )
+        w.restart(holder="pod_2", catalog=catalog)
+        await w.until(lambda: is_told(w), "the condition says it")
+        await w.settle()
+        assert (script.started, w.slices()) == ([], slices)
+        w.cluster.deliver_events()
+        restore(w, before)
+        assert (await w.finished()).status.summary == "300/300"
+        assert Counter(script.recipients) == dict.fromkeys(MANY, 1)
+
+
+async def test_an_older_version_that_comes_late_does_not_bring_it_back() -> None:
+    script = Script()
+    async with world(scripts={"email": script}, delivery=AT_ONCE) as w:
+        await pending(w, to=[ADA])
+        late = raw(w)
+        replace_status(w, _format)
+        await w.until(lambda: is_told(w), "the condition says it")
+        stored = raw(w)
+        hold(w, False)
+        w.engine.offer(late)
+        await w.settle()
+        await w.until(lambda: gauge(w) == 1, "it is met again")
+        assert (raw(w), script.started, len(w.events())) == (stored, [], 1)
+
+
+async def test_where_the_condition_is_forbidden_an_event_says_it() -> None:
+    async with world(delivery=AT_ONCE) as w:
+        await pending(w, to=[ADA])
+        forbidden = ForbiddenError("a policy forbids it")
+        w.cluster.interrupt(Interruption(error=forbidden, times=1_000_000))
+        replace_status(w, _format)
+        tries = len(w.cluster.patches)
+        await w.until(lambda: len(w.cluster.patches) > tries + 2, "it is tried again")
+        assert [event.reason for event in w.events()] == [NEWER_FORMAT]
+        assert gauge(w) == 1
 
 
 async def test_a_slice_that_changes_while_it_is_sent_stops_the_rest() -> None:
@@ -512,3 +565,25 @@ async def test_what_has_no_format_is_of_the_first_and_goes_on() -> None:
         assert (await w.finished()).status.summary == "300/300"
         assert Counter(script.recipients) == dict.fromkeys(MANY, 1)
         assert status_of(w)["ledger"]["format"] == 1
+
+
+@pytest.mark.parametrize("finished", [True, False])
+async def test_a_version_that_comes_late_changes_nothing(finished: bool) -> None:
+    script = Script()
+    async with world(scripts={"email": script}, delivery=AT_ONCE) as w:
+        await pending(w, to=[ADA])
+        before = replace_status(w, _format)
+        late = raw(w)
+        await w.until(lambda: is_told(w), "the condition says it")
+        restore(w, before)
+        await w.until(lambda: gauge(w) == 0, "it is gone on with")
+        if finished:
+            hold(w, False)
+            await w.finished()
+            await w.until(lambda: not w.busy, "nothing is left to do")
+        w.engine.offer(late)
+        await w.settle()
+        assert gauge(w) == 0
+        hold(w, False)
+        assert (await w.finished()).status.summary == "1/1"
+        assert script.recipients == [ADA]
