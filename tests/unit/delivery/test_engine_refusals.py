@@ -437,6 +437,15 @@ class TestEvidence:
                 assert script.recipients.index(ref) - before <= 2 * WINDOW_LIMIT
 
 
+async def test_a_processor_that_fails_to_name_domains_is_judged_all_the_same() -> None:
+    users = refs("u", 8)
+    script = Script(concurrency=1, always={users[0]: unclear}, domain_error=ValueError("bug"))
+    async with world(scripts={"email": script}, catalog=catalog(users)) as w:
+        w.notify(to=users)
+        done = await w.finished()
+        assert done.status.summary == "7/8"
+
+
 async def test_what_replaces_a_processor_says_nothing_of_the_next() -> None:
     users = refs("u", 2)
     script = Script()
