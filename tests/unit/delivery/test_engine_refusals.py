@@ -168,6 +168,25 @@ class TestWholeProcessor:
             assert {(row.state, row.reason) for row in found} == {("Failed", "PolicyDenied")}
 
 
+    async def test_a_broadcast_that_its_filter_leaves_out_goes_by_the_others(
+        self, kept: str
+    ) -> None:
+        users = refs("u", 5)
+        script, other = Script(always={"*": denied}), Script()
+        async with world(
+            scripts={"email": script, "other": other},
+            processors=("other",),
+            catalog=catalog(users),
+        ) as w:
+            w.processor("email", filter={"minSeverity": "high"})
+            await w.until(lambda: ready(w)[0] == "True", "ready")
+            w.notify("urgent", to=users, payload={"severity": "critical"})
+            await w.until(lambda: ready(w)[0] == "False", "not ready")
+            w.notify("plain", to=users)
+            done = await w.finished("plain")
+            assert done.status.summary == "5/5"
+
+
 class TestTooFast:
     @pytest.mark.parametrize("reason", [Reason.RATE_LIMITED, Reason.SERVER_BUSY])
     async def test_it_slows_down_and_stays_ready(self, reason: Reason) -> None:
