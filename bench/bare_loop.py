@@ -53,7 +53,7 @@ def status(*, finished: bool, generation: int = 1) -> Object:
         "summary": "1/1" if finished else "0/1",
         "origin": "namespace:bench",
         "startTime": _MOMENT,
-        "ledger": {"type": "Inline", "revision": 1},
+        "ledger": {"format": 1, "type": "Inline", "revision": 1},
         "recipients": {"users": 1},
         "processors": [
             {"name": "email", "total": 1, "sent": int(finished), "pending": int(not finished)}

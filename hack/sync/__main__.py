@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hack.sync import api_reference, chart_crds, values
+from hack.sync import api_reference, chart_crds, smtp_replies, values
 
 Generator = Callable[[Path], dict[Path, str]]
 """Takes the repository's root and returns contents by path, relative to it."""
@@ -17,6 +17,7 @@ GENERATORS: Sequence[tuple[str, Generator]] = (
     ("the chart's copies of the CRDs", chart_crds.generate),
     ("the API reference", api_reference.generate),
     ("the reference of the chart's values", values.generate),
+    ("the table of a mail server's answers", smtp_replies.generate),
 )
 """All generators, each with what it makes."""
 

@@ -97,7 +97,10 @@ class Application:
             ),
         }
         self._server = TelemetryServer(
-            settings.server, readiness=self._readiness, measure=self._engine.measure
+            settings.server,
+            readiness=self._readiness,
+            measure=engine.measure,
+            remarks=lambda: engine.remarks,
         )
         self._stop = asyncio.Event()
 

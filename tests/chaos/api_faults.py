@@ -20,6 +20,9 @@ from .workload import Workload
 SETTLE_SECONDS = 120.0
 """Within so many seconds after the last trouble everything must be complete."""
 
+ELSEWHERE = 5001
+"""Number of the first Notification in the other namespace."""
+
 LONGEST_TROUBLE = 4.0
 """Seconds."""
 
@@ -47,10 +50,16 @@ async def run(
     ]
     async with stage([installation], servers, figures, impatient=True) as one:
         work = Workload(seed, namespace=one.namespace, processors=[*one.servers])
+        elsewhere = Workload(
+            seed,
+            namespace=await one.add_namespace(),
+            processors=[*one.servers],
+            first=ELSEWHERE,
+        )
         for name in order([*TROUBLES], rounds, random):
             await one.create(work.jobs(random.randint(1, 2)))
             async with TROUBLES[name](one, random):
-                jobs = work.jobs(random.randint(1, 2))
+                jobs = [*work.jobs(random.randint(1, 2)), *elsewhere.jobs(1)]
                 creating = asyncio.create_task(one.create(jobs))
                 editing = asyncio.create_task(one.edit_some(random))
                 await asyncio.sleep(random.uniform(0.5, longest))

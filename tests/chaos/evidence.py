@@ -112,6 +112,8 @@ class Evidence:
         attempts are counted anew.
     refused
         How often a processor's mail server refused a recipient for good.
+    refused_messages
+        How many of these refusals were of the message: they end the Notification's others too.
     interrupted
         Processors and recipients whose mail server went away within a message. The operator may
         have sent all of it by then, and cannot know how much arrived.
@@ -119,6 +121,8 @@ class Evidence:
         Claims of leaders that were cut off, paused or killed while another was there.
     overruled
         What a process did that did not lead any more.
+    held_up
+        Deliveries that were late, or failed, by a fault that was not theirs.
     bodies
         The Notifications in the end.
     strangers
@@ -141,9 +145,11 @@ class Evidence:
     asked: list[Doubt] = field(default_factory=list)
     reopened: list[Doubt] = field(default_factory=list)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
+    refused_messages: Counter[tuple[str, str]] = field(default_factory=Counter)
     interrupted: frozenset[tuple[str, str]] = frozenset()
     orphans: list[Orphan] = field(default_factory=list)
     overruled: list[str] = field(default_factory=list)
+    held_up: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
     leaks: list[str] = field(default_factory=list)

@@ -32,6 +32,7 @@ def judge(evidence: Evidence) -> list[str]:
         *(f"the operator ended: {crash}" for crash in evidence.crashes),
         *(f"left over: {leak}" for leak in evidence.leaks),
         *(f"two leaders: {deed}" for deed in evidence.overruled),
+        *(f"by another's fault: {late}" for late in evidence.held_up),
         *_nothing_is_lost(evidence),
         *_states_agree_with_mails(evidence),
         *_failures_agree_with_refusals(evidence),
@@ -94,7 +95,8 @@ def _problems(
             if not any(mail.answered for mail in accepted):
                 yield "no server said that it accepted it"
         case "Failed":
-            if not evidence.refused[row.key.processor, row.key.recipient]:
+            refused = evidence.refused[row.key.processor, row.key.recipient]
+            if not refused and not _is_refused_elsewhere(row, evidence):
                 yield "no server refused it for good"
             if any(mail.answered for mail in accepted):
                 yield "a server accepted it"
@@ -118,12 +120,23 @@ def _problems(
 
 def _failures_agree_with_refusals(evidence: Evidence) -> Iterator[str]:
     failed = Counter(
-        (row.key.processor, row.key.recipient) for row in evidence.rows if row.state == "Failed"
+        (row.key.processor, row.key.recipient)
+        for row in evidence.rows
+        if row.state == "Failed" and not _is_refused_elsewhere(row, evidence)
     )
     for (processor, recipient), times in failed.items():
         said = evidence.refused[processor, recipient]
         if said < times:
             yield f"{recipient} failed {times} times by {processor}, and was refused {said} times"
+
+
+def _is_refused_elsewhere(row: Row, evidence: Evidence) -> bool:
+    """Whether the server refused the same message for another recipient."""
+    return any(
+        evidence.refused_messages[other.key.processor, other.key.recipient]
+        for other in evidence.rows
+        if other.state == "Failed" and other.key != row.key and other.key[:2] == row.key[:2]
+    )
 
 
 def _doubles_only_in_doubt(evidence: Evidence) -> Iterator[str]:

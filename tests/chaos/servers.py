@@ -33,6 +33,8 @@ class MailServer:
         Whether a broadcast is mailed to every user.
     refused
         How often each recipient was refused for good.
+    refused_messages
+        How often it was because of the message.
     interrupted
         Recipients in the middle of whose message the server went away.
     """
@@ -44,6 +46,7 @@ class MailServer:
     secret: str | None = None
     peer: SMTPPeer = field(default_factory=SMTPPeer)
     refused: Counter[str] = field(default_factory=Counter)
+    refused_messages: Counter[str] = field(default_factory=Counter)
     interrupted: set[str] = field(default_factory=set)
 
     def manifest(self, namespace: str) -> Object:

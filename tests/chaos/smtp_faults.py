@@ -1,8 +1,12 @@
-"""The campaign of SMTP faults: mail servers refuse, hang, vanish and lose answers at random."""
+"""The campaign of SMTP faults: mail servers refuse, hang, vanish and lose answers at random.
+
+Others bear a grudge that lasts: against a recipient, a domain, the sender or everybody.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from random import Random
 from typing import Final
@@ -22,12 +26,17 @@ from tests.support.smtp import (
 from tests.support.smtp.script import Action, Fault, Script
 
 from .figures import Figures
+from .grudges import Culprit, Grudge, bear_grudges, held_up, wrongly_ended
+from .ledgers import rows_of
 from .servers import MailServer
-from .stage import stage
+from .stage import Stage, stage
 from .workload import Workload
 
 SETTLE_SECONDS = 120.0
 """Within so many seconds after the mail servers behave everything must be complete."""
+
+STAND_SECONDS = 60.0
+"""Within so many seconds everybody must have been reached whom no grudge is against."""
 
 LONGEST_ROUND = 3.0
 """Seconds between two changes of a mail server's behaviour."""
@@ -79,6 +88,9 @@ FAULTS: Final[dict[Step, tuple[Action, ...]]] = {
 }
 """What may happen at each step; one that is not a reply may have been recorded before."""
 
+REFUSED_MESSAGES: Final = frozenset({Reply("554 5.6.0 not this message")})
+"""Which of them are about the message, so that nobody else need be tried with it."""
+
 
 class RandomScript(Script):
     """Lets any step fail with some probability, and tells its server what that means.
@@ -113,6 +125,7 @@ class RandomScript(Script):
         recorded = step is Step.END and not isinstance(action, Reply)
         if isinstance(action, Reply) and action.text.startswith("5") and recipient is not None:
             self._server.refused[recipient] += 1
+            self._server.refused_messages[recipient] += action in REFUSED_MESSAGES
         if step is Step.BODY and recipient is not None:
             self._server.interrupted.add(recipient)
         return Fault(step=step, action=action, recorded=recorded and self._random.random() < 0.5)
@@ -124,6 +137,9 @@ async def run(installation: Installation, *, seed: int, rounds: int) -> Figures:
     random = Random(f"smtp {seed}")
     servers = _servers(seed)
     scripts = {server.processor: _misbehave(server, random) for server in servers}
+    bearers = [MailServer(processor=f"{name}-{seed}") for name in Culprit]
+    grudges = bear_grudges(bearers, random)
+    servers += bearers
     async with stage([installation], servers, figures, impatient=True) as one:
         work = Workload(seed, namespace=one.namespace, processors=[*one.servers])
         for _ in range(rounds):
@@ -138,8 +154,35 @@ async def run(installation: Installation, *, seed: int, rounds: int) -> Figures:
             script.share, script.full = 0.0, False
             for step, times in script.counts.items():
                 figures.instants[str(step)] = figures.instants.get(str(step), 0) + times
+        await _stand(one, grudges)
+        for grudge in grudges:
+            grudge.lift()
+            name = f"{grudge.culprit}: {grudge.refusal.text}"
+            figures.instants[name] = figures.instants.get(name, 0) + grudge.times
         await one.finish(seconds=SETTLE_SECONDS)
         return await one.conclude()
+
+
+async def _stand(one: Stage, grudges: list[Grudge]) -> None:
+    """Wait until everybody is reached whom no grudge is against; note who is not, and who failed.
+
+    What failed by a server that has no grudge was refused at random before.
+    """
+    end = time.monotonic() + STAND_SECONDS
+    expected = {
+        key: expectation
+        for job in one.jobs.values()
+        for key, expectation in job.expected.items()
+        if key.processor in {grudge.processor for grudge in grudges}
+    }
+    while True:
+        rows = [row for body in await one.bodies() for row in rows_of(body)]
+        late = list(held_up(expected, rows, grudges))
+        if not late or time.monotonic() > end:
+            break
+        await asyncio.sleep(0.5)
+    one.held_up += late
+    one.held_up += wrongly_ended(rows, grudges)
 
 
 def _servers(seed: int) -> list[MailServer]:

@@ -6,7 +6,15 @@ import asyncio
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -85,6 +93,8 @@ class Stage:
     reopened: list[Doubt] = field(default_factory=list)
     claims: set[tuple[Key, str | None]] = field(default_factory=set)
     crashes: list[str] = field(default_factory=list)
+    held_up: list[str] = field(default_factory=list)
+    further_namespaces: list[str] = field(default_factory=list)
     orphans: list[Orphan] = field(default_factory=list)
     overruled: list[str] = field(default_factory=list)
 
@@ -121,7 +131,7 @@ class Stage:
         edition = self.editions.get(name, 0) + 1
         self.editions[name] = edition
         patch = {"spec": {"payload": {"title": f"{name} edition {edition}"}}}
-        await self._patch(name, patch)
+        await self._patch(name, self.jobs[name].namespace, patch)
 
     async def edit_some(self, random: Random) -> None:
         """Edit now and then one of the newest Notifications, which may be under way."""
@@ -139,12 +149,13 @@ class Stage:
                 failed = [row.key for row in rows if row.state == "Failed"]
                 self.reopened.extend(Doubt(key=key, moment=moment) for key in failed)
                 annotation = {REDELIVER: moment.isoformat()}
-                name = body["metadata"]["name"]
-                await self._patch(name, {"metadata": {"annotations": annotation}})
+                found = body["metadata"]
+                patch = {"metadata": {"annotations": annotation}}
+                await self._patch(found["name"], found["namespace"], patch)
         return len(self.asked)
 
-    async def _patch(self, name: str, patch: Object) -> None:
-        change = partial(self.kubernetes.patch, "Notification", name, self.namespace, patch)
+    async def _patch(self, name: str, namespace: str, patch: Object) -> None:
+        change = partial(self.kubernetes.patch, "Notification", name, namespace, patch)
         await self._persist(change)
 
     async def finished(self, *, seconds: float) -> bool:
@@ -160,10 +171,36 @@ class Stage:
                 return False
             await asyncio.sleep(0.3)
 
+    async def add_namespace(self) -> str:
+        """Make another namespace for Notifications; return its name."""
+        name = f"{self.namespace}-{len(self.further_namespaces) + 1}"
+        await self.kubernetes.create(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        )
+        self.further_namespaces.append(name)
+        return name
+
+    async def late(self, *, namespace: str, seconds: float) -> list[str]:
+        """Return what is not complete in a namespace within so many seconds, and how far it is."""
+        end = time.monotonic() + seconds
+        while True:
+            bodies = await self._persist(self.bodies) or []
+            late = [
+                f"{body['metadata']['name']} ({_progress(body)})"
+                for body in bodies
+                if body["metadata"]["namespace"] == namespace and not _settled(body)
+            ]
+            if not late or time.monotonic() > end:
+                return late
+            await asyncio.sleep(0.3)
+
     async def bodies(self) -> list[Object]:
         """Return all Notifications, each with its ``slices``."""
-        bodies = await self.kubernetes.list("Notification", self.namespace)
-        slices = await self.kubernetes.list("NotificationDeliverySlice", self.namespace)
+        bodies: list[Object] = []
+        slices: list[Object] = []
+        for namespace in (self.namespace, *self.further_namespaces):
+            bodies += await self.kubernetes.list("Notification", namespace)
+            slices += await self.kubernetes.list("NotificationDeliverySlice", namespace)
         for body in bodies:
             body["slices"] = [
                 item
@@ -282,13 +319,8 @@ class Stage:
             reopened=self.reopened,
             rows=[row for body in bodies for row in rows_of(body)],
             bodies=bodies,
-            refused=Counter(
-                {
-                    (server.processor, user_of(address)): times
-                    for server in servers
-                    for address, times in server.refused.items()
-                }
-            ),
+            refused=_by_user(servers, lambda server: server.refused),
+            refused_messages=_by_user(servers, lambda server: server.refused_messages),
             interrupted=frozenset(
                 (server.processor, user_of(address))
                 for server in servers
@@ -296,6 +328,7 @@ class Stage:
             ),
             orphans=self.orphans,
             overruled=self.overruled,
+            held_up=self.held_up,
             strangers=strangers,
             violations=[text for server in servers for text in server.peer.ledger.violations],
             leaks=[leak for operator in self.operators for leak in operator.leaks],
@@ -384,15 +417,36 @@ async def stage(
             figures.seconds = time.monotonic() - started
             for installation in installations:
                 installation.close()
-            await kubernetes.delete("Namespace", namespace)
+            for name in (namespace, *one.further_namespaces):
+                await kubernetes.delete("Namespace", name)
             for server in servers:
                 await kubernetes.delete("NotificationProcessor", server.processor, NAMESPACE)
                 if server.secret is not None:
                     await kubernetes.delete("Secret", server.secret, NAMESPACE)
 
 
+def _by_user(
+    servers: Iterable[MailServer], counted: Callable[[MailServer], Counter[str]]
+) -> Counter[tuple[str, str]]:
+    """Return what servers counted by address, by processor and user."""
+    return Counter(
+        {
+            (server.processor, user_of(address)): times
+            for server in servers
+            for address, times in counted(server).items()
+        }
+    )
+
+
 def _renamed(key: Key, names: Mapping[str, str]) -> Key:
     return key._replace(notification=names.get(key.notification, key.notification))
+
+
+def _progress(body: Object) -> str:
+    """Say how far a Notification is."""
+    states = Counter(f"{row.key.processor} {row.state} {row.reason}" for row in rows_of(body))
+    rows = ", ".join(f"{times} {state}" for state, times in states.items())
+    return f"{body.get('status', {}).get('state')}: {rows or 'no rows'}"
 
 
 def _settled(body: Object) -> bool:

@@ -34,6 +34,9 @@ LONGEST_STALL = 1.5 * REQUEST_SECONDS
 """Seconds for which a request is held up: sometimes longer than the operator waits for it, so that
 it takes effect after the operator has given it up."""
 
+NEIGHBOUR_SECONDS = 30.0
+"""Within so many seconds everything of a namespace without trouble must be complete."""
+
 
 def _on_writes(make: Callable[[Random], Fault], *, share: float) -> Trouble:
     """Make a trouble of a share of the writes."""
@@ -85,7 +88,9 @@ async def touches(stage: Stage, random: Random) -> AsyncIterator[None]:
             for name in stage.jobs:
                 number += 1
                 patch = {"metadata": {"labels": {"touched": str(number)}}}
-                await stage.kubernetes.patch("Notification", name, stage.namespace, patch)
+                await stage.kubernetes.patch(
+                    "Notification", name, stage.jobs[name].namespace, patch
+                )
 
     task = asyncio.create_task(touch())
     try:
@@ -149,6 +154,20 @@ def _kill_etcd(cluster: Cluster) -> list[str]:
     return command
 
 
+def _in_one_namespace(make: Callable[[Random], Refuse]) -> Trouble:
+    """Make a trouble of all writes of one namespace; the others must not notice it."""
+
+    @asynccontextmanager
+    async def trouble(stage: Stage, random: Random) -> AsyncIterator[None]:
+        place = f"/namespaces/{stage.further_namespaces[0]}/"
+        stage.proxy.judge = lambda write: make(random) if place in write.path else None
+        yield
+        late = await stage.late(namespace=stage.namespace, seconds=NEIGHBOUR_SECONDS)
+        stage.held_up += [f"{name} waits for another namespace's refusals" for name in late]
+
+    return trouble
+
+
 TROUBLES: Final[dict[str, Trouble]] = {
     "409": conflicts,
     "touches": touches,
@@ -163,6 +182,10 @@ TROUBLES: Final[dict[str, Trouble]] = {
     "watch expired": expired_watches,
     "watch cut": cut_watches,
     "watch silent": silent_watches,
+    "403 in one namespace": _in_one_namespace(
+        lambda random: Refuse(403, "admission webhook denied the request")
+    ),
+    "500 in one namespace": _in_one_namespace(lambda random: Refuse(500, "internal error")),
     "API server killed": killed_api_server,
     "etcd killed": killed_etcd,
 }

@@ -12,6 +12,9 @@ from tests.support.kubernetes import Object, notification
 from .evidence import Expectation, Key
 
 USERS: Final = tuple(f"u{number:03}" for number in range(150))
+DOMAINS: Final = ("example.com", "example.org", "example.net", "mail.example", "post.example")
+"""Domains of the users' addresses, in turn."""
+
 SILENT: Final = "silent"
 """A user without an address: skipped by every mail processor."""
 
@@ -25,11 +28,16 @@ MOST_ROWS: Final = 300
 def entities() -> list[Object]:
     """Return the catalog."""
     return [
-        *(_user(name, email=f"{name}@example.com") for name in USERS),
+        *(_user(name, email=address_of(name)) for name in USERS),
         _user(SILENT),
         *(_group(name, [*USERS[-size:]]) for name, size in GROUPS.items()),
         _group("mixed", [*USERS[:3], SILENT]),
     ]
+
+
+def address_of(user: str) -> str:
+    """Return the address of one of `USERS`."""
+    return f"{user}@{DOMAINS[int(user[1:]) % len(DOMAINS)]}"
 
 
 def _entity(kind: str, name: str, spec: Object) -> Object:
@@ -73,15 +81,29 @@ class Job:
         name: str = self.manifest["metadata"]["name"]
         return name
 
+    @property
+    def namespace(self) -> str:
+        """Where it is."""
+        namespace: str = self.manifest["metadata"]["namespace"]
+        return namespace
+
 
 class Workload:
-    """Makes Notifications, the same ones for the same seed."""
+    """Makes Notifications, the same ones for the same seed.
 
-    def __init__(self, seed: int, *, namespace: str, processors: Sequence[str]) -> None:
-        self._random = Random(f"workload {seed}")
+    Parameters
+    ----------
+    first
+        Number of the first one; two workloads of one campaign must not share a number.
+    """
+
+    def __init__(
+        self, seed: int, *, namespace: str, processors: Sequence[str], first: int = 1
+    ) -> None:
+        self._random = Random(f"workload {seed} {first}")
         self._namespace = namespace
         self._processors = processors
-        self._made = 0
+        self._made = first - 1
 
     def jobs(self, count: int) -> list[Job]:
         """Make some more."""

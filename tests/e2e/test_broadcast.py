@@ -47,7 +47,12 @@ async def test_receiver_config_reaches_the_configured_addresses(
     add_processor: AddProcessor,
     transport: dict[str, Any],
 ) -> None:
-    receivers = ["ops@example.com", "OPS@example.com", "board@example.com"]
+    receivers = [
+        "Ops <Ops.Team@example.com>",
+        "ops.team@example.com",
+        "board@bücher.example",
+        "board@xn--bcher-kva.example",
+    ]
     processor = await add_processor(
         transport,
         secret=SECRET,
@@ -55,7 +60,7 @@ async def test_receiver_config_reaches_the_configured_addresses(
     )
     await kubernetes.create(notification("config", namespace, title=title, processors=[processor]))
     await kubernetes.wait("Notification", "config", namespace, complete)
-    assert catcher.recipients(title) == ["board@example.com", "ops@example.com"]
+    assert catcher.recipients(title) == ["Ops.Team@example.com", "board@xn--bcher-kva.example"]
 
 
 async def test_receiver_none_reaches_nobody(

@@ -125,6 +125,65 @@ async def test_a_broken_document_is_reported_and_the_rest_served(
     assert "team.yaml" in event["note"]
 
 
+async def test_kinds_of_ones_own_mean_their_owners(
+    kubernetes: Kubernetes,
+    namespace: str,
+    catcher: Catcher,
+    title: str,
+    installation: Installation,
+    add_entities: AddEntities,
+) -> None:
+    """As files are written by people who extend Backstage, on Windows too."""
+    team = f"maps-{uuid.uuid4().hex[:8]}"
+    text = (
+        "\ufeff# ours\n---\n"
+        f"apiVersion: example.org/v1alpha1\nkind: Function\nmetadata: {{name: {team}}}\n"
+        f"spec: {{owner: group:default/{team}}}\n"
+        f"---\napiVersion: our.very.own/v1\nkind: System\nmetadata: {{name: {team}}}\n"
+        f'relations: [{{type: ownedBy, targetRef: "group:default/{team}"}}]\n'
+        f"---\napiVersion: backstage.io/v1alpha1\nkind: Group\nmetadata: {{name: {team}}}\n"
+        f"spec: {{type: team, children: [], members: [{team}]}}\n"
+        + user(team, "mapper@example.com")
+    ).replace("\n", "\r\n")
+    name = await add_entities(data={"team.yaml": text})
+    for kind in ("function", "system"):
+        await kubernetes.create(
+            notification(kind, namespace, f"{kind}:default/{team}", title=title)
+        )
+        await kubernetes.wait("Notification", kind, namespace, complete)
+    assert catcher.recipients(title) == ["mapper@example.com"] * 2
+    assert await events_about(kubernetes, installation.namespace, name) == []
+
+
+async def test_members_without_an_entity_are_no_silent_success(
+    kubernetes: Kubernetes,
+    namespace: str,
+    catcher: Catcher,
+    title: str,
+    add_entities: AddEntities,
+) -> None:
+    team = f"team-{uuid.uuid4().hex[:8]}"
+    await add_entities(
+        data={
+            "team.yaml": "apiVersion: backstage.io/v1alpha1\nkind: Group\n"
+            f"metadata: {{name: {team}}}\n"
+            f"spec: {{type: team, children: [], members: [{team}-A, {team}-b]}}\n"
+        }
+    )
+    refs = (f"group:default/{team}", "user:default/ada")
+    await kubernetes.create(notification("alone", namespace, refs[0], title=title))
+    await kubernetes.create(notification("beside", namespace, *refs, title=title))
+    members = [f"user:default/{team}-a", f"user:default/{team}-b"]
+    body = await kubernetes.wait("Notification", "beside", namespace, complete)
+    assert body["status"]["state"] == "Delivered"
+    ends = {ref: (row["state"], row["reason"]) for ref, row in rows(body).items() if ref in members}
+    assert ends == dict.fromkeys(members, ("Skipped", "UnknownEntities"))
+    body = await kubernetes.wait("Notification", "alone", namespace, complete)
+    assert condition_is("Stalled", "True", "UnknownEntities")(body)
+    assert {row["state"] for row in rows(body).values()} == {"Failed"}
+    assert catcher.recipients(title) == ["ada@example.com"]
+
+
 async def test_ten_thousand_entities_in_one_compressed_config_map(
     kubernetes: Kubernetes,
     namespace: str,

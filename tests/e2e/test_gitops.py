@@ -310,7 +310,7 @@ async def test_flux_expressions_tell_a_part_from_all(
         "Delivered": ([ADA], {}, {"current"}),
         "PartiallyDelivered": ([ADA, GRACE], {}, {"failed"}),
         "Failed": ([GRACE], {}, {"failed"}),
-        "NoRecipients": (["group:default/empty"], {}, {"current"}),
+        "NoRecipients": (["group:default/empty"], {}, {"failed"}),
     }
     for state, (refs, options, expected) in cases.items():
         name = state.lower()

@@ -364,7 +364,7 @@ async def test_catalog_changed(
                 release.set()
             body = await end_of(kubernetes, namespace)
             found = {name.rpartition("-")[2]: end for name, end in ends(body).items()}
-            last = ("Sent", None) if "c" in reached else ("Skipped", "NoAddress")
+            last = ("Sent", None) if "c" in reached else ("Failed", "UnknownEntities")
             assert found == {"a": ("Sent", None), "b": ("Sent", None), "c": last}
             assert peer.ledger.recipients == [f"{name}@example.com" for name in reached]
     finally:

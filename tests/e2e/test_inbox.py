@@ -6,6 +6,7 @@ The judge is the database: who has which row. A row that is there twice would be
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -217,6 +218,36 @@ async def test_a_user_whom_the_catalog_does_not_know_has_an_inbox(
     assert body["status"]["state"] == "Delivered"
     assert body["status"]["recipients"]["unresolved"]["refs"] == [stranger]
     assert await gateway.rows(title) == [stranger]
+
+
+async def test_members_without_an_entity_have_inboxes(
+    kubernetes: Kubernetes,
+    namespace: str,
+    operator: Installation,
+    gateway: Gateway,
+    processor: str,
+    title: str,
+) -> None:
+    """People sign in without being in the catalog; their group names them."""
+    team = f"team-{uuid.uuid4().hex[:8]}"
+    labels = {"notifications.orchestrator.io/catalog": "true"}
+    metadata = {"name": team, "namespace": operator.namespace, "labels": labels}
+    text = (
+        f"apiVersion: backstage.io/v1alpha1\nkind: Group\nmetadata: {{name: {team}}}\n"
+        "spec: {type: team, children: [], members: [MixedCase, lower]}\n"
+    )
+    config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+    await kubernetes.create({**config_map, "data": {"org.yaml": text}})
+    try:
+        group = f"group:default/{team}"
+        await kubernetes.create(
+            notification("members", namespace, group, title=title, processors=[processor])
+        )
+        body = await finished(kubernetes, "members", namespace)
+    finally:
+        await kubernetes.delete("ConfigMap", team, operator.namespace)
+    assert (body["status"]["state"], body["status"]["summary"]) == ("Delivered", "2/2")
+    assert await gateway.rows(title) == ["user:default/lower", "user:default/mixedcase"]
 
 
 async def test_an_edit_overwrites_what_people_have(

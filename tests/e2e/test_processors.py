@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -91,6 +92,31 @@ async def test_a_missing_secret_is_named_and_mail_goes_when_it_appears(
     finally:
         await kubernetes.delete("Secret", "not-yet", installation.namespace)
     assert catcher.recipients(title) == ["ada@example.com"]
+
+
+async def test_a_relay_that_wants_a_name_takes_mail_when_it_has_one(
+    kubernetes: Kubernetes,
+    namespace: str,
+    installation: Installation,
+    title: str,
+    add_processor: AddProcessor,
+) -> None:
+    async with SMTPPeer(refused_names=re.compile(r"\[127\.")) as peer:
+        name = await add_processor(smtp(peer.port), ready=False)
+        assert "(EHLO)" in await ready(kubernetes, installation, name, "False", "ConnectFailed")
+        await kubernetes.create(
+            notification("named", namespace, "user:default/ada", title=title, processors=[name])
+        )
+        transport = {"name": "notifications.example.com"}
+        await kubernetes.patch(
+            "NotificationProcessor",
+            name,
+            installation.namespace,
+            {"spec": {"email": {"transportConfig": transport}}},
+        )
+        await kubernetes.wait("Notification", "named", namespace, complete)
+        assert peer.ledger.recipients == ["ada@example.com"]
+        assert set(peer.ledger.client_names) == {"[127.0.0.1]", "notifications.example.com"}
 
 
 async def test_a_server_that_is_down_is_retried_and_costs_no_attempt(

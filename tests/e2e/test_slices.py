@@ -64,7 +64,8 @@ async def test_thousand_recipients(
         body = await kubernetes.wait("Notification", "many", namespace, complete, seconds=120)
         assert received(peer) == dict.fromkeys(ADDRESSES, 1)
     assert (body["status"]["state"], body["status"]["summary"]) == ("Delivered", "1000/1000")
-    assert body["status"]["ledger"] == {"type": "Slices", "revision": 1, "slices": 4}
+    ledger = {"format": 1, "type": "Slices", "revision": 1, "slices": 4}
+    assert body["status"]["ledger"] == ledger
     found = await slices(kubernetes, namespace)
     assert "".join(item["states"] for item in found) == "S" * 1000
     account = f"system:serviceaccount:{installation.namespace}:{installation.account}"

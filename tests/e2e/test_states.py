@@ -122,7 +122,7 @@ async def test_states_at_the_end(
         )
         ends = {
             "delivered": ("Delivered", SUCCESS),
-            "nobody": ("NoRecipients", SUCCESS),
+            "nobody": ("NoRecipients", SUCCESS | {"Delivered": "False"}),
             "part": ("PartiallyDelivered", SUCCESS | {"Delivered": "False"}),
             "failed": (
                 "Failed",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "notifications_operator"
@@ -35,6 +38,7 @@ VIOLATIONS = {
         "telemetry/logs.py",
         "from ..catalog import refs",
     ),
+    "TLS knows nothing of ours": ("tls.py", "from .api import reasons"),
     "Resources, catalog and settings stand on their own": (
         "catalog/refs.py",
         "from ..api import reasons",
@@ -98,3 +102,63 @@ def test_every_contract_can_be_broken(tmp_path: Path) -> None:
         file = tmp_path / "operator" / PACKAGE / path
         file.write_text(f"{file.read_text(encoding='utf-8')}\n{line}\n", encoding="utf-8")
     assert check(tmp_path) == dict.fromkeys(contracts(), "BROKEN")
+
+
+CONTEXT_MAKERS = frozenset(
+    {
+        "HTTPSConnection",
+        "SSLContext",
+        "_create_unverified_context",
+        "create_default_context",
+        "get_server_certificate",
+        "urlopen",
+    }
+)
+"""Calls that make a TLS context, or a connection with one of their own."""
+
+CONTEXT_TAKERS = {"ClientSession": "connector", "SMTP": "tls_context", "TCPConnector": "ssl"}
+"""Calls that make a TLS context of their own unless they are given one, and by which argument."""
+
+
+def own_contexts(source: str) -> Iterator[str]:
+    """Yield the calls of a module that do not use the contexts of `notifications_operator.tls`."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = ast.unparse(node.func).rpartition(".")[2]
+        given = {keyword.arg for keyword in node.keywords}
+        fixed = any(
+            keyword.arg in ("ssl", "tls_context") and isinstance(keyword.value, ast.Constant)
+            for keyword in node.keywords
+        )
+        untaken = name in CONTEXT_TAKERS and CONTEXT_TAKERS[name] not in given
+        if name in CONTEXT_MAKERS or fixed or untaken:
+            yield ast.unparse(node)
+
+
+def test_clients_have_their_tls_contexts_from_one_place() -> None:
+    package = ROOT / "operator" / PACKAGE
+    found = {
+        f"{file.relative_to(package)}: {call}"
+        for file in package.rglob("*.py")
+        if file != package / "tls.py"
+        for call in own_contexts(file.read_text(encoding="utf-8"))
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "aiohttp.ClientSession()",
+        "aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1))",
+        "aiohttp.TCPConnector(ssl=True)",
+        "asyncio.open_connection(host, 443, ssl=True)",
+        "ssl.create_default_context()",
+        "SSLContext(ssl.PROTOCOL_TLS_CLIENT)",
+        "SMTP(hostname=host, use_tls=True)",
+        "urllib.request.urlopen(url)",
+    ],
+)
+def test_a_tls_context_from_elsewhere_is_found(call: str) -> None:
+    assert list(own_contexts(f"made = {call}"))

@@ -74,6 +74,8 @@ def call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str
         },
     )
     context = ssl.create_default_context(cafile=str(CREDENTIALS / "ca.crt"))
+    # Authorities without key usage or key identifiers are accepted, as by kubectl.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     with urllib.request.urlopen(request, timeout=10, context=context) as response:
         result: dict[str, Any] = json.load(response)
     return result

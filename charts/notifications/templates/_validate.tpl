@@ -61,11 +61,11 @@ messages shows a credential.
 {{- /* A JSON list of problems, each beginning with the field's path below the processor. */ -}}
 {{- define "notifications.validate.email" -}}
 {{- $problems := list }}
-{{- with .Values.notifications.processors.email }}
+{{- with include "notifications.email" . | fromJson }}
 {{- $transport := .transportConfig | default dict }}
 {{- $kind := $transport.transport }}
 {{- $own := dict
-      "smtp" (list "transport" "hostname" "port" "secure" "requireTls" "ignoreTls" "username" "password" "tls")
+      "smtp" (list "transport" "hostname" "port" "name" "secure" "requireTls" "ignoreTls" "username" "password" "tls")
       "sendmail" (list "transport" "path" "newline")
       "stream" (list "transport") }}
 {{- if not .sender }}

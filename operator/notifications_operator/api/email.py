@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from .appconfig import read_boolean, read_integer
 from .durations import Duration
-from .fields import UNCOERCED, Boolean, ObjectName, SecretKeyName
+from .fields import Boolean, ObjectName, SecretKeyName
 from .notification import Severity, Topic
 from .resource import KubernetesModel
 
@@ -25,10 +26,17 @@ ADDRESS_PATTERN = f"^ *{_ADDRESS} *$"
 DOMAIN_PATTERN = f"^{_ATOM}$"
 """A domain without ``@``."""
 
-HOSTNAME_PATTERN = (
-    r"^([A-Za-z0-9_]([-.A-Za-z0-9_]*[A-Za-z0-9_.])?|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*)$"
-)
+# Letters, digits, "_", "-" and "."; of what is outside ASCII all but control characters.
+_HOST_END = r"[^\x00-/:-@\[-^`{-\xa0]"
+_HOST_INNER = r"[^\x00-,/:-@\[-^`{-\xa0]"
+_HOST_NAME = rf"{_HOST_END}({_HOST_INNER}*({_HOST_END}|\.))?"
+_IPV6 = "[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*"
+
+HOSTNAME_PATTERN = f"^({_HOST_NAME}|{_IPV6})$"
 """A DNS name or an IP address; no scheme and no port."""
+
+CLIENT_NAME_PATTERN = rf"^({_HOST_NAME}|{_IPV6}|\[([0-9.]+|([Ii][Pp][Vv]6:)?{_IPV6})\])$"
+"""The same, or an address literal such as ``[192.0.2.1]`` (RFC 5321 section 4.1.3)."""
 
 PATH_PATTERN = r"^/[^\x00-\x1f\x7f]*$"
 """An absolute path."""
@@ -37,6 +45,13 @@ Mailbox = Annotated[str, StringConstraints(max_length=320, pattern=MAILBOX_PATTE
 Address = Annotated[str, StringConstraints(max_length=320, pattern=ADDRESS_PATTERN)]
 Domain = Annotated[str, StringConstraints(max_length=253, pattern=DOMAIN_PATTERN)]
 Hostname = Annotated[str, StringConstraints(max_length=253, pattern=HOSTNAME_PATTERN)]
+ClientName = Annotated[str, StringConstraints(max_length=253, pattern=CLIENT_NAME_PATTERN)]
+
+ConfigInteger = BeforeValidator(read_integer)
+"""Makes an integer what it is to Backstage: ``5``, ``5.0`` and ``"5"``, never ``true``."""
+
+ConfigBoolean = Annotated[Boolean, BeforeValidator(read_boolean)]
+"""A boolean as Backstage takes it: also ``"false"``, ``"no"`` and ``0``."""
 
 
 class SecretKeyRef(KubernetesModel):
@@ -78,9 +93,10 @@ class SMTPTransport(_Transport):
 
     transport: Literal["smtp"]
     hostname: Hostname
-    port: Annotated[int, Field(ge=1, le=65535), UNCOERCED]
-    secure: Boolean = False
-    require_tls: Boolean = False
+    port: Annotated[int, Field(ge=1, le=65535), ConfigInteger]
+    name: ClientName | None = None
+    secure: ConfigBoolean = False
+    require_tls: ConfigBoolean = False
     ignore_tls: Boolean = False
     tls: TLSConfig | None = None
 
@@ -170,7 +186,7 @@ class EmailConfig(KubernetesModel):
     transport_config: Transport
     sender: Mailbox
     reply_to: Mailbox | None = None
-    concurrency_limit: Annotated[int, Field(ge=1, le=100), UNCOERCED] = 2
+    concurrency_limit: Annotated[int, Field(ge=1, le=100), ConfigInteger] = 2
     throttle_interval: Duration = timedelta(milliseconds=100)
     broadcast_config: BroadcastConfig | None = None
     cache: CacheConfig = Field(default_factory=CacheConfig)

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from .conditions import Condition, ConditionType, find_condition
 from .fields import UNCOERCED, WORD_PATTERN, Boolean, Cut, Line, Message, ProcessorName, Word
+from .ledger_format import LEDGER_FORMAT
 from .resource import GROUP, KubernetesModel, ObjectMeta, Resource, Time
 
 REDELIVER_ANNOTATION = f"{GROUP}/redeliver"
@@ -227,8 +228,9 @@ class RecipientsStatus(KubernetesModel):
 
 
 class LedgerStatus(KubernetesModel):
-    """Where the rows are kept, and which revision they belong to."""
+    """Where the rows are kept, in which format, and which revision they belong to."""
 
+    format: int = LEDGER_FORMAT
     type: str = "Inline"
     revision: int = 0
     slices: int | None = None
@@ -271,6 +273,22 @@ def requested_moment(metadata: ObjectMeta) -> datetime | None:
     return moment if abs(moment - created) <= CLOCK_TOLERANCE else None
 
 
+def requested_redelivery(metadata: ObjectMeta) -> str | None:
+    """Return the value of the redeliver annotation, if there is one, as far as it is recorded."""
+    return metadata.annotations.get(REDELIVER_ANNOTATION, "")[:REDELIVER_LIMIT] or None
+
+
+def is_finished(metadata: ObjectMeta, status: NotificationStatus) -> bool:
+    """Return whether a status says that nothing more happens without an edit or a redelivery."""
+    complete = find_condition(status.conditions, ConditionType.COMPLETE)
+    return (
+        complete is not None
+        and complete.status == "True"
+        and status.observed_generation == metadata.generation
+        and requested_redelivery(metadata) in (None, status.last_redeliver)
+    )
+
+
 class Notification(Resource):
     """Something that people should know."""
 
@@ -280,18 +298,12 @@ class Notification(Resource):
     @property
     def redeliver(self) -> str | None:
         """The value of the redeliver annotation, if there is one, as far as it is recorded."""
-        return self.metadata.annotations.get(REDELIVER_ANNOTATION, "")[:REDELIVER_LIMIT] or None
+        return requested_redelivery(self.metadata)
 
     @property
     def finished(self) -> bool:
         """Whether the status says that nothing more happens without an edit or a redelivery."""
-        complete = find_condition(self.status.conditions, ConditionType.COMPLETE)
-        return (
-            complete is not None
-            and complete.status == "True"
-            and self.status.observed_generation == self.metadata.generation
-            and self.redeliver in (None, self.status.last_redeliver)
-        )
+        return is_finished(self.metadata, self.status)
 
     @property
     def restarts(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from .fields import Cut, Line, Word
+from .ledger_format import LEDGER_FORMAT
 from .resource import GROUP, KubernetesModel, Resource, Time
 
 NOTIFICATION_UID_LABEL = f"{GROUP}/notification-uid"
@@ -68,5 +69,6 @@ class NotificationDeliverySlice(SliceRows, Resource):
     ``observed_generation`` is the Notification's generation that they were last planned for.
     """
 
+    format: int = LEDGER_FORMAT
     index: int
     observed_generation: int

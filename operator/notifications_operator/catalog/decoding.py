@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import gzip
 import io
 import zlib
@@ -11,6 +12,14 @@ MAX_DECOMPRESSED_BYTES = 64 * 2**20
 """What the gzipped keys of one ConfigMap may hold, all together."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
+
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks and their encodings; that of UTF-32 begins like that of UTF-16."""
 
 
 class UndecodableKey(ValueError):
@@ -40,18 +49,22 @@ def decode_binary(value: str, *, limit: int) -> bytes:
 
 
 def decode_text(content: bytes) -> str:
-    """Decode UTF-8.
+    """Decode a text: UTF-8, or what its byte order mark says (YAML 1.2.2 section 5.2).
+
+    PowerShell writes UTF-16 with a mark, and ``kubectl create configmap --from-file`` puts it
+    into ``binaryData``.
 
     Raises
     ------
     UndecodableKey
         If it is something else.
     """
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
-        return content.decode()
+        return content.decode(encoding)
     except UnicodeDecodeError as error:
         raise UndecodableKey(
-            f"it is neither gzip nor UTF-8 text: {error.reason} at byte {error.start}"
+            f"it is neither gzip nor {encoding.upper()} text: {error.reason} at byte {error.start}"
         ) from error
 
 

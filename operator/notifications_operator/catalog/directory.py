@@ -67,13 +67,22 @@ class Directory:
         entities = {ref: definition.entity for ref, definition in served.items()}
         for source in ordered:
             for key in sorted(source.kept):
-                for entity in source.kept[key]:
-                    entities.setdefault(entity.ref, entity)
+                for kept in source.kept[key]:
+                    entities.setdefault(kept.entity.ref, kept.entity)
         return cls(entities.values(), conflicts)
 
     def get(self, ref: EntityRef) -> Entity | None:
         """Return the entity of that name, if there is one."""
         return self._entities.get(ref)
+
+    def has_user(self, ref: str) -> bool:
+        """Return whether there is a user of that name, written as `EntityRef` writes it.
+
+        It is asked about every delivery, and far cheaper than to parse the ref.
+        """
+        kind, _, rest = ref.partition(":")
+        namespace, _, name = rest.partition("/")
+        return kind == "user" and (kind, namespace, name) in self._entities
 
     def users(self) -> tuple[Entity, ...]:
         """Return all entities of kind User, in the order of their refs."""

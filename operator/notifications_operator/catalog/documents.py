@@ -84,7 +84,9 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
         text = _LINE_BREAK.sub("\n", text)
     if "%YAML" in text:
         text = _YAML_DIRECTIVE.sub("", text)
-    text = text.removeprefix("\ufeff")
+    if "\ufeff" in text:
+        # One begins a text, and each of the texts that somebody put together.
+        text = text.removeprefix("\ufeff").replace("\n\ufeff", "\n")
     line = 1
     start = 0
     for cut in _cuts(text):

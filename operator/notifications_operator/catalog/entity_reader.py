@@ -14,7 +14,11 @@ from .values import Number, UnusableMapping
 ORGANIZATION_API_VERSIONS = ("backstage.io/v1alpha1", "backstage.io/v1beta1")
 """What a User or Group may have as ``apiVersion`` (``User.v1alpha1.schema.json``)."""
 
-_BACKSTAGE_API_VERSION = re.compile(r"([a-z0-9-]+\.)*backstage\.io/[A-Za-z0-9]+")
+_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_API_VERSION = re.compile(rf"({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]{{1,63}}")
+"""What Backstage takes as ``apiVersion`` (catalog-model ``isValidApiVersion``)."""
+
+_BACKSTAGE_GROUP = re.compile(rf"({_LABEL}\.)*backstage\.io/")
 _ORGANIZATION_KINDS = frozenset({"user", "group"})
 
 Report = Callable[[str], None]
@@ -22,7 +26,17 @@ Report = Callable[[str], None]
 
 
 class InvalidEntity(ValueError):
-    """A document that is no entity of the catalog: which field, its value, what is valid."""
+    """A document that is no entity of the catalog: which field, its value, what is valid.
+
+    Attributes
+    ----------
+    ref
+        Name of the entity, if the document is valid as far as that.
+    """
+
+    def __init__(self, message: str, ref: EntityRef | None = None) -> None:
+        super().__init__(message)
+        self.ref = ref
 
 
 class _Relation(NamedTuple):
@@ -60,24 +74,28 @@ class EntityReader:
         The rules of defaults are upstream's (``BuiltinKindsEntityProcessor``): within an entity
         the namespace of a ref is the entity's own, its kind that which the field is about.
 
+        A kind of somebody's own API group is an entity like any other, with the owner that it
+        states; the rest of its ``spec`` is its own affair.
+
         Raises
         ------
         InvalidEntity
             If the document is no entity, or one that must not be used.
         """
         envelope = _mapping(content, "the document")
+        api_version = _required_text(envelope, "apiVersion", "apiVersion")
         ref, metadata = _identity(envelope)
-        fields = _Fields(ref, report, self._refs)
+        foreign = _BACKSTAGE_GROUP.match(api_version) is None
+        fields = _Fields(ref, report, self._refs, foreign=foreign)
         try:
+            _check_api_version(api_version, ref.kind)
             return fields.read(envelope, metadata)
         except InvalidEntity as error:
-            raise InvalidEntity(f"{ref}: {error}") from None
+            raise InvalidEntity(f"{ref}: {error}", ref) from None
 
 
 def _identity(envelope: Mapping[object, object]) -> tuple[EntityRef, Mapping[object, object]]:
-    api_version = _required_text(envelope, "apiVersion", "apiVersion")
     kind = _required_text(envelope, "kind", "kind")
-    _check_api_version(api_version, kind)
     metadata = _mapping(envelope.get("metadata"), "metadata")
     name = _required_text(metadata, "name", "metadata.name")
     namespace = _optional_text(metadata, "namespace", "metadata.namespace")
@@ -89,13 +107,14 @@ def _identity(envelope: Mapping[object, object]) -> tuple[EntityRef, Mapping[obj
 
 
 def _check_api_version(api_version: str, kind: str) -> None:
+    """Refuse a User or Group that is not Backstage's: its ref would be that of one which is."""
     if api_version in ORGANIZATION_API_VERSIONS:
         return
-    is_organization = kind.lower() in _ORGANIZATION_KINDS
-    if is_organization or _BACKSTAGE_API_VERSION.fullmatch(api_version) is None:
+    if kind in _ORGANIZATION_KINDS:
         valid = " or ".join(ORGANIZATION_API_VERSIONS)
-        if not is_organization:
-            valid += ", or that of another API group of backstage.io"
+        raise InvalidEntity(f"apiVersion is {quoted(api_version)}; it must be {valid}")
+    if _API_VERSION.fullmatch(api_version) is None:
+        valid = "a version, with its API group if it has one, such as example.com/v1"
         raise InvalidEntity(f"apiVersion is {quoted(api_version)}; it must be {valid}")
 
 
@@ -103,14 +122,20 @@ class _Fields:
     """The fields of one entity beyond its identity."""
 
     def __init__(
-        self, ref: EntityRef, report: Report, refs: dict[tuple[str, str | None, str], EntityRef]
+        self,
+        ref: EntityRef,
+        report: Report,
+        refs: dict[tuple[str, str | None, str], EntityRef],
+        *,
+        foreign: bool,
     ) -> None:
         self._ref = ref
         self._report_sentence = report
         self._refs = refs
+        self._foreign = foreign
 
     def read(self, envelope: Mapping[object, object], metadata: Mapping[object, object]) -> Entity:
-        spec = _optional_mapping(envelope, "spec", "spec")
+        spec = self._spec(envelope)
         targets = self._from_spec(spec)
         self._add_relations(targets, envelope.get("relations"))
         targets["members"] = self._users(targets["members"])
@@ -126,6 +151,12 @@ class _Fields:
             **{attribute: tuple(dict.fromkeys(refs)) for attribute, refs in targets.items()},
         )
 
+    def _spec(self, envelope: Mapping[object, object]) -> Mapping[object, object]:
+        value = envelope.get("spec")
+        if self._foreign and not isinstance(value, dict | UnusableMapping):
+            return {}
+        return _optional_mapping(envelope, "spec", "spec")
+
     def _from_spec(self, spec: Mapping[object, object]) -> dict[str, list[EntityRef]]:
         targets: dict[str, list[EntityRef]] = {
             relation.attribute: [] for relation in _RELATIONS.values()
@@ -138,7 +169,7 @@ class _Fields:
                 targets["children"] = self._list(spec, "children", "group")
                 targets["parents"] = self._single(spec, "parent", "group")
             case _:
-                targets["owners"] = self._single(spec, "owner", "group")
+                targets["owners"] = self._owners(spec)
         return targets
 
     def _list(
@@ -158,6 +189,18 @@ class _Fields:
     ) -> list[EntityRef]:
         value = spec.get(field)
         return [] if value is None else [self._parse(value, f"spec.{field}", default_kind)]
+
+    def _owners(self, spec: Mapping[object, object]) -> list[EntityRef]:
+        """Return ``spec.owner``, which kinds of other API groups may use in their own way."""
+        if not self._foreign:
+            return self._single(spec, "owner", "group")
+        if not isinstance(spec.get("owner"), str):
+            return []
+        try:
+            return self._single(spec, "owner", "group")
+        except InvalidEntity as error:
+            self._left_out(error)
+            return []
 
     def _add_relations(self, targets: dict[str, list[EntityRef]], value: object) -> None:
         for number, item in enumerate(_optional_list(value, "relations", "relations")):
@@ -191,7 +234,7 @@ class _Fields:
 
     def _users(self, members: list[EntityRef]) -> list[EntityRef]:
         for ref in members:
-            if ref.kind != "user":
+            if ref.kind != "user" and self._ref.kind == "group":
                 self._left_out(f"the member {ref} is no user; groups belong in spec.children")
         return [ref for ref in members if ref.kind == "user"]
 

@@ -10,6 +10,7 @@ from .decoding import MAX_DECOMPRESSED_BYTES, UndecodableKey, decode_binary, dec
 from .documents import BrokenDocument, Document, read_documents
 from .entities import Entity
 from .entity_reader import EntityReader, InvalidEntity
+from .refs import EntityRef
 
 MAX_PROBLEMS = 100
 """Problems of one source that are kept in words; all are counted."""
@@ -87,8 +88,36 @@ class DocumentProblem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """The part of a key that could not be used.
+
+    Attributes
+    ----------
+    refs
+        Entities whose documents could be read as far as their names.
+    nameless
+        Whether other documents could not, so that any entity may have been in them.
+    """
+
+    refs: frozenset[EntityRef] = frozenset()
+    nameless: bool = False
+
+    def may_hold(self, ref: EntityRef) -> bool:
+        """Return whether an entity that the key lacks may stand in a document that is broken."""
+        return self.nameless or ref in self.refs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptEntity:
+    """An entity of an older version of its key, served until a moment of the store's clock."""
+
+    entity: Entity
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedSource:
-    """What one version of a ConfigMap holds.
+    """One version of a ConfigMap.
 
     Attributes
     ----------
@@ -97,8 +126,10 @@ class ParsedSource:
     kept
         Entities of older versions, by key, that are served on unless any source defines them;
         `CatalogStore` adds them for broken keys.
-    broken_keys
-        Keys of which at least one document could not be used.
+    lapsed
+        How many entities of a broken key were kept and are not any more, likewise.
+    damage
+        What could not be used, by key; keys without any are not in it.
     problems
         The first `MAX_PROBLEMS` problems.
     problem_count
@@ -109,8 +140,9 @@ class ParsedSource:
     uid: str
     resource_version: str
     entities: Mapping[str, tuple[Entity, ...]]
-    kept: Mapping[str, tuple[Entity, ...]] = field(default_factory=dict)
-    broken_keys: frozenset[str] = frozenset()
+    kept: Mapping[str, tuple[KeptEntity, ...]] = field(default_factory=dict)
+    lapsed: Mapping[str, int] = field(default_factory=dict)
+    damage: Mapping[str, Damage] = field(default_factory=dict)
     problems: tuple[DocumentProblem, ...] = ()
     problem_count: int = 0
 
@@ -128,7 +160,7 @@ def parse_source(source: Source) -> ParsedSource:
         uid=source.uid,
         resource_version=source.resource_version,
         entities=entities,
-        broken_keys=frozenset(parser.broken_keys),
+        damage=parser.damage(),
         problems=tuple(parser.problems),
         problem_count=parser.problem_count,
     )
@@ -138,7 +170,7 @@ class _Parser:
     """Reads one source and takes note of its problems."""
 
     def __init__(self) -> None:
-        self.broken_keys: set[str] = set()
+        self._broken_refs: dict[str, set[EntityRef | None]] = {}
         self.problems: list[DocumentProblem] = []
         self.problem_count = 0
         self._reader = EntityReader()
@@ -169,6 +201,14 @@ class _Parser:
                 case Document():
                     yield from self._entities_of(key, document)
 
+    def damage(self) -> Mapping[str, Damage]:
+        return {
+            key: Damage(
+                refs=frozenset(ref for ref in refs if ref is not None), nameless=None in refs
+            )
+            for key, refs in self._broken_refs.items()
+        }
+
     def _entities_of(self, key: str, document: Document) -> Iterator[Entity]:
         for item, content in _unwrapped(document):
 
@@ -183,10 +223,10 @@ class _Parser:
             try:
                 yield self._reader.read(content, lambda message: self._note(problem(message)))
             except InvalidEntity as error:
-                self._broken(problem(str(error)))
+                self._broken(problem(str(error)), error.ref)
 
-    def _broken(self, problem: DocumentProblem) -> None:
-        self.broken_keys.add(problem.key)
+    def _broken(self, problem: DocumentProblem, ref: EntityRef | None = None) -> None:
+        self._broken_refs.setdefault(problem.key, set()).add(ref)
         self._note(problem)
 
     def _note(self, problem: DocumentProblem) -> None:

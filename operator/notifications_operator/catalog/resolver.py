@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from .directory import Directory
 from .entities import Entity
@@ -22,17 +22,29 @@ class Resolution:
     unresolved
         Refs that somebody relies on and that the catalog does not know, in the order in which
         they were met: those asked for, and owners of entities.
+    members_without_entity
+        Users whom only groups of the catalog name, as members. They can be reached by whatever
+        needs nothing but their refs, and are no reason to wait.
     dangling
-        Members and child groups that a group of the catalog names and that do not exist. They
-        reach nobody, and are no reason to wait.
+        Child groups that a group of the catalog names and that do not exist. They reach nobody,
+        and are no reason to wait either.
     ownerless
         Entities that are neither user nor group and have no owner, so that they reach nobody.
     """
 
     users: tuple[Entity, ...]
     unresolved: tuple[EntityRef, ...] = ()
+    members_without_entity: tuple[EntityRef, ...] = ()
     dangling: tuple[EntityRef, ...] = ()
     ownerless: tuple[EntityRef, ...] = ()
+
+    def relying_on_members(self) -> Resolution:
+        """Return the same with members that lack an entity as refs that somebody relies on."""
+        return replace(
+            self,
+            unresolved=(*self.unresolved, *self.members_without_entity),
+            members_without_entity=(),
+        )
 
 
 def resolve(
@@ -68,6 +80,7 @@ class _Search:
         self._directory = directory
         self._users: list[Entity] = []
         self._unresolved: dict[EntityRef, None] = {}
+        self._members: dict[EntityRef, None] = {}
         self._dangling: dict[EntityRef, None] = {}
         self._ownerless: list[EntityRef] = []
         self._met = set(exclude)
@@ -80,7 +93,8 @@ class _Search:
         return Resolution(
             users=tuple(sorted(self._users, key=lambda user: user.ref)),
             unresolved=tuple(self._unresolved),
-            dangling=tuple(ref for ref in self._dangling if ref not in self._unresolved),
+            members_without_entity=_without(self._members, self._unresolved),
+            dangling=_without(self._dangling, self._unresolved),
             ownerless=tuple(self._ownerless),
         )
 
@@ -100,7 +114,7 @@ class _Search:
 
     def _go_into(self, entity: Entity) -> None:
         if entity.kind == "group":
-            self._meet(self._directory.members_of(entity.ref), self._dangling)
+            self._meet(self._directory.members_of(entity.ref), self._members)
             self._meet(self._directory.children_of(entity.ref), self._dangling)
             return
         owner = self._directory.owner_of(entity.ref)
@@ -108,3 +122,7 @@ class _Search:
             self._ownerless.append(entity.ref)
         else:
             self._meet((owner,), self._unresolved)
+
+
+def _without(refs: Iterable[EntityRef], others: Container[EntityRef]) -> tuple[EntityRef, ...]:
+    return tuple(ref for ref in refs if ref not in others)

@@ -13,8 +13,6 @@ from .tally import Tally
 
 logger = logging.getLogger(__name__)
 
-_HAPPY = (NotificationState.DELIVERED, NotificationState.NO_RECIPIENTS)
-
 
 class Announcer:
     """Writes the Events of one Notification, logs its transitions and counts its end."""
@@ -33,7 +31,7 @@ class Announcer:
         resolved = find_condition(after.conditions, ConditionType.RECIPIENTS_RESOLVED)
         if complete is not None and _became(ConditionType.COMPLETE, "True", before, after):
             metrics.count_finished(notification, tally.counts.items())
-            warning = after.state not in _HAPPY
+            warning = after.state is not NotificationState.DELIVERED
             await self._record(warning, str(after.state), "Deliver", complete.message)
         elif resolved is not None and _became(
             ConditionType.RECIPIENTS_RESOLVED, "False", before, after

@@ -10,7 +10,7 @@ from ..api.reasons import Reason
 from .digest import payload_digest, recipients_digest
 from .ledger import Ledger, taking_part
 from .refused_messages import forget_refused
-from .rows import is_unknown, reopen
+from .rows import Row, is_unknown, is_user, reopen
 
 REDELIVER_ALL = "all:"
 """Prefix of a redeliver value that sends to everyone."""
@@ -88,7 +88,7 @@ def note_redeliver(notification: Notification, ledger: Ledger, now: datetime) ->
     forget_refused(ledger)
     sending = taking_part(ledger)
     for row in ledger.in_state(*states):
-        if is_unknown(row):
+        if _stands_for_ref(row, ledger):
             del ledger.rows[row.key]
         elif row.reason != Reason.CANCELLED and row.processor in sending:
             ledger.put(reopen(row, revision=ledger.revision, now=now))
@@ -96,5 +96,16 @@ def note_redeliver(notification: Notification, ledger: Ledger, now: datetime) ->
 
 def forget_unknown(ledger: Ledger) -> None:
     """Drop the rows of refs that were given up: they are to be resolved again."""
-    for row in [row for row in ledger.rows.values() if is_unknown(row)]:
+    for row in [row for row in ledger.rows.values() if _stands_for_ref(row, ledger)]:
         del ledger.rows[row.key]
+
+
+def _stands_for_ref(row: Row, ledger: Ledger) -> bool:
+    """Whether a row ended for a ref that is not resolved.
+
+    The others are of users that the snapshot found and the catalog has lost since, and of members
+    whom nobody waits for.
+    """
+    if row.recipient in ledger.unresolved:
+        return row.state.terminal and row.reason == Reason.UNKNOWN_ENTITIES
+    return is_unknown(row) and not is_user(row.recipient)

@@ -54,7 +54,7 @@ from .pauses import SHORTEST_SLEEP
 from .ports import Cluster
 from .readiness import CONNECTING, Readiness
 from .rows import Policy
-from .secret_values import read_secrets
+from .secret_values import confidential, read_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -176,6 +176,10 @@ class Channel:
             return None
         return guarded.targets(self._processor, notification, audience)
 
+    def remembers(self, user: str) -> bool:
+        """Return whether it can send to a user whom the catalog has lost."""
+        return self._processor is not None and guarded.remembers(self._processor, user)
+
     @property
     def max_batch(self) -> int:
         """How many recipients one send takes."""
@@ -284,7 +288,7 @@ class Channel:
         )
         if self._made_from == (spec, version):
             return
-        self._secrets = [value.decode(errors="ignore") for value in secrets.values()]
+        self._secrets = confidential(secrets)
         self._remember_secrets()
         context = ProcessorContext(
             name=self.name, spec=spec, environment=self._environment, secrets=secrets

@@ -8,6 +8,7 @@ from itertools import islice, product
 from ..api.notification import DeliveryState, Notification
 from ..api.processor import ProcessorReason
 from ..api.reasons import Reason
+from ..catalog import Directory
 from ..settings import Settings
 from .ledger import ROW_LIMIT, UNSENT, Ledger, taking_part
 from .optouts import PREFERENCES_UNAVAILABLE
@@ -17,6 +18,7 @@ from .rows import Row, blame, end, is_unknown, open_row
 from .snapshot import settle_edits
 from .summary import Obstacle
 from .supervisor import Supervisor
+from .unknown import Outlet, settle_unknown_users
 
 LONGEST_WAIT = timedelta(hours=24)
 """For how long a Notification waits for a first processor or a first user in the catalog."""
@@ -44,18 +46,24 @@ class Deadlines:
         self._settings = settings
         self._supervisor = supervisor
 
-    def settle(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
+    def settle(
+        self, notification: Notification, ledger: Ledger, directory: Directory, now: datetime
+    ) -> None:
         """End what cannot be waited for any longer, and open again what was superseded."""
         if ledger.verdict is None:
             settle_edits(ledger, now)
             end_refused(ledger)
             self._settle_unknown(notification, ledger, now)
+            self._settle_users(notification, ledger, directory, now)
             self._end_overdue(notification, ledger, now)
 
-    def settle_rows(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
+    def settle_rows(
+        self, notification: Notification, ledger: Ledger, directory: Directory, now: datetime
+    ) -> None:
         """Do so for the rows of one slice."""
         settle_edits(ledger, now)
         end_refused(ledger)
+        self._settle_users(notification, ledger, directory, now)
         self._end_overdue(notification, ledger, now)
 
     def _end_overdue(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
@@ -76,6 +84,19 @@ class Deadlines:
             elif row.reason is None and ledger.slices is None:
                 # Not in slices: that would write all of them, to say the same thousands of times.
                 ledger.put(self._explained(row))
+
+    def _settle_users(
+        self, notification: Notification, ledger: Ledger, directory: Directory, now: datetime
+    ) -> None:
+        """Wait for users who are unknown now that it is their turn, or fail them."""
+        sending = not notification.spec.suspend
+        outlets = {
+            name: Outlet(can_send=sending and channel.readiness.ready, remembers=channel.remembers)
+            for name in ledger.processors
+            if (channel := self._supervisor.get(name)) and not channel.reaches_strangers
+        }
+        grace = timedelta(seconds=self._settings.catalog.unknown_grace)
+        settle_unknown_users(ledger, directory, outlets, grace=grace, now=now)
 
     def _explained(self, row: Row) -> Row:
         """Say on a pending row why its processor cannot send, unless it says something."""

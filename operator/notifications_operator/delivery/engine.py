@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +24,9 @@ from ..processors.registry import ProcessorRegistry
 from ..settings import Settings
 from ..telemetry import metrics
 from .ledger import Ledger
+from .left_alone import LeftAlone
 from .limits import RecipientLimits
+from .newer_format import delivered_is_unknown, is_over, unknown_in_status, unreadable_status
 from .planner import Planner
 from .ports import Cluster, Leadership, Recorder
 from .runner import Runner, Services
@@ -58,6 +60,7 @@ class Engine:
         self._cluster = cluster
         self._limits = RecipientLimits(settings.limits)
         self._leadership = leadership
+        self._left_alone = LeftAlone(cluster, recorder, leading=self._leads)
         self._reaper = Reaper(cluster, leading=self._leads)
         self._runners: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -100,6 +103,7 @@ class Engine:
             directory=lambda: self._directory,
             accepting=lambda: self._definitions_fit and not self._draining,
             draining=lambda: self._draining,
+            left_alone=self._left_alone,
             preferences=preferences,
         )
 
@@ -108,6 +112,9 @@ class Engine:
         metadata = ObjectMeta.model_validate(body["metadata"])
         if metadata.deletion_timestamp is not None:
             self.withdraw(metadata.uid)
+            return
+        if unknown := unknown_in_status(body.get("status") or {}):
+            self._leave_alone(metadata, body, unknown)
             return
         try:
             notification = Notification.model_validate(body)
@@ -120,7 +127,9 @@ class Engine:
             return
         if runner := self._runners.get(metadata.uid):
             runner.offer(notification, body.get("status") or {})
-        elif notification.finished:
+            return
+        self._left_alone.forget(metadata.uid)
+        if notification.finished:
             self._settle(notification)
         elif not self._draining:
             self._start(notification, body.get("status") or {})
@@ -130,6 +139,7 @@ class Engine:
         self._reaper.forget(uid)
         self._written.pop(uid, None)
         self._unreadable.pop(uid, None)
+        self._left_alone.forget(uid)
         if runner := self._runners.get(uid):
             logger.info("cancelled: it is deleted", extra=runner.ref.log_fields)
             runner.cancel()
@@ -169,6 +179,7 @@ class Engine:
                 self._note_recipients(runner.notification)
             for body in list(self._unreadable.values()):
                 self.offer(body)
+            self._left_alone.resume()
             self._reaper.resume()
             self.supervisor.resume()
         self._poke_all()
@@ -177,6 +188,12 @@ class Engine:
     def synced(self) -> bool:
         """Whether the catalog was read, so that Notifications are being worked on."""
         return self._directory is not None
+
+    @property
+    def remarks(self) -> Mapping[str, str]:
+        """What the readiness probe says though it passes, by the name of what it is about."""
+        remark = self._left_alone.remark if self._leads() else None
+        return {"newer-format": remark} if remark else {}
 
     def measure(self) -> None:
         """Bring the gauges up to date."""
@@ -188,6 +205,7 @@ class Engine:
         ]
         metrics.LEADER.set(self._leads())
         metrics.UNFINISHED.set(len(self._runners))
+        metrics.NEWER_FORMAT.set(len(self._left_alone) if self._leads() else 0)
         age = (datetime.now(UTC) - min(created)).total_seconds() if created else 0.0
         metrics.OLDEST.set(age)
         metrics.measure_processors(
@@ -198,6 +216,7 @@ class Engine:
         """Make no new claims, let sends in flight finish, record them, and stop."""
         self._draining = True
         self._reaper.close()
+        await self._left_alone.close()
         self._poke_all()
         tasks = [*self._tasks.values(), *self._background]
         if tasks:
@@ -246,6 +265,8 @@ class Engine:
         """Note what a finished Notification still matters for: limits and its TTL."""
         self._note_recipients(notification)
         self._reaper.schedule(notification)
+        if delivered_is_unknown(notification):
+            self._left_alone.repair(ObjectRef.of(NOTIFICATIONS, notification.metadata))
 
     def _note_recipients(self, notification: Notification) -> None:
         metadata, status = notification.metadata, notification.status
@@ -257,15 +278,34 @@ class Engine:
         """Deal with a Notification that cannot be read.
 
         Such a specification can be stored only where the installed definition is laxer than this
-        release; such a status only by a later release, whose ledger must be left as it is.
+        release; such a status only by a newer release, whose ledger must be left as it is.
         """
         problem = describe_validation_error(error)
-        if any(item["loc"][:1] == ("status",) for item in error.errors()):
-            extra = ObjectRef.of(NOTIFICATIONS, metadata).log_fields
-            logger.error("a status cannot be read and is left alone: %s", problem, extra=extra)
+        if unreadable := unreadable_status(body.get("status") or {}):
+            self._leave_alone(metadata, body, unreadable)
         elif metadata.uid not in self._runners:
             self._unreadable[metadata.uid] = body
             self._spawn(self._reject(metadata, body, problem))
+
+    def _leave_alone(self, metadata: ObjectMeta, body: dict[str, Any], problem: str) -> None:
+        """Leave a Notification alone whose ledger this release does not know.
+
+        A finished one is not touched at all: nothing is to be sent, and its TTL is for those who
+        can read it.
+        """
+        uid = metadata.uid
+        self._reaper.forget(uid)
+        self._unreadable.pop(uid, None)
+        over = is_over(metadata, body["status"])
+        if runner := self._runners.get(uid):
+            if not runner.offer_unreadable(metadata, problem, over=over):
+                return
+        elif metadata.version < self._written.get(uid, 0):
+            return
+        if over:
+            self._left_alone.forget(uid)
+        else:
+            self._left_alone.note(body, problem)
 
     async def _reject(self, metadata: ObjectMeta, body: dict[str, Any], problem: str) -> None:
         """Say in the status that the specification cannot be read; the ledger stays."""

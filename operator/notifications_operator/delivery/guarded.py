@@ -81,6 +81,15 @@ def decorate(processor: Processor, notification: OutboundNotification) -> Outbou
     return decorated
 
 
+def remembers(processor: Processor, user: str) -> bool:
+    """Ask a processor whether it can send to a user whom the catalog has lost."""
+    try:
+        return processor.remembers(user) is True
+    except Exception:
+        logger.exception("processor failed to remember", extra={"processor": processor.name})
+        return False
+
+
 def targets(
     processor: Processor, notification: OutboundNotification, audience: Audience
 ) -> Sequence[Target] | None:

@@ -18,7 +18,7 @@ from ..api.notification import (
     Unresolved,
 )
 from ..api.reasons import Reason
-from .rows import Row, RowKey
+from .rows import Row, RowKey, is_held
 from .summary import Obstacle, Progress, conditions, judge, summarize_processor
 from .tally import Tally
 
@@ -261,12 +261,12 @@ _ABOUT_RECIPIENTS = frozenset({"CatalogEmpty", "UnknownEntities", "PolicyDenied"
 
 
 def is_ready(row: Row, now: datetime) -> bool:
-    """Return whether a row may be claimed now."""
+    """Whether a row may be claimed now."""
     if row.recipient == ANY_RECIPIENT:
         return False
     if row.state is DeliveryState.RETRYING:
         return row.next_attempt_time is None or row.next_attempt_time <= now
-    return row.state is DeliveryState.PENDING
+    return row.state is DeliveryState.PENDING and not is_held(row)
 
 
 def taking_part(ledger: Ledger) -> list[str]:

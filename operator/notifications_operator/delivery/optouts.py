@@ -10,6 +10,7 @@ from ..processors.base import Audience, OutboundNotification, Target
 from ..processors.errors import Skip
 from ..processors.preferences import Preferences, PreferenceSource, PreferencesUnavailable, Question
 from .channel import Channel
+from .rows import is_user
 
 PREFERENCES_UNAVAILABLE = "PreferencesUnavailable"
 """Reason of a Notification that waits for the users' settings."""
@@ -64,8 +65,7 @@ def willing_targets(
     out = {
         target.recipient
         for target in found
-        if target.recipient.startswith("user:")
-        and not preferences.wants(target.recipient, channel.id)
+        if is_user(target.recipient) and not preferences.wants(target.recipient, channel.id)
     }
     if not out:
         return found
@@ -73,6 +73,9 @@ def willing_targets(
         audience,
         users=[user for user in audience.users if str(user.ref) not in out],
         strangers=[ref for ref in audience.strangers if str(ref) not in out],
+        members_without_entity=[
+            ref for ref in audience.members_without_entity if str(ref) not in out
+        ],
     )
     again = channel.targets(notification, willing)
     if again is None:

@@ -28,14 +28,17 @@ from .optouts import (
     willing_targets,
 )
 from .recipients import (
+    News,
+    members_not_awaited,
     remarks,
+    resolve_news,
     resolve_recipients,
+    settled_count,
     still_unknown,
     unknown_message,
-    users_behind,
     users_of,
 )
-from .rows import RowKey, end
+from .rows import RowKey, end, is_user
 from .snapshot import Wanted, late_processors, merge
 from .summary import Obstacle
 from .supervisor import Supervisor
@@ -98,7 +101,7 @@ class Planner:
             verdict = self._plan_rows(_Plan(notification, ledger, directory, change, now, answer))
         if verdict is not None:
             give_up(ledger, verdict)
-        self.deadlines.settle(notification, ledger, now)
+        self.deadlines.settle(notification, ledger, directory, now)
 
     def origin(self, notification: Notification) -> str:
         """Return whom the Notification comes from; users' claims count where they are trusted."""
@@ -141,18 +144,19 @@ class Planner:
         before, count_before = list(ledger.unresolved), ledger.unresolved_count
         if not (change.any or before or self._now_able(ledger)):
             return None
-        resolution = resolve_recipients(plan.notification, plan.directory)
+        resolution = self._resolve(plan)
         ledger.remarks = remarks(plan.notification, plan.directory, resolution)
         ledger.unresolved = still_unknown(ledger, resolution, change)
         ledger.unresolved_count = len(ledger.unresolved)
         if change.first or change.recipients:
+            forget_unknown(ledger)
             verdict = self._check_recipients(plan, resolution)
             if verdict is not None:
                 return verdict
             if ledger.waiting is not None:
                 postpone(ledger, change)
                 return None
-        news = _News(
+        news = News(
             known=[ref for ref in before if ref not in ledger.unresolved],
             unnamed=ledger.unresolved_count < count_before != len(before),
         )
@@ -178,10 +182,22 @@ class Planner:
         merge(ledger, wanted, change, plan.now)
         return None
 
+    def _resolve(self, plan: _Plan) -> Resolution:
+        """Resolve the recipients; members without an entity are relied on if there is nobody else.
+
+        Otherwise a Notification to a group whose members are not in the catalog would end without
+        a word to anybody.
+        """
+        resolution = resolve_recipients(plan.notification, plan.directory)
+        settling = plan.change.first or plan.change.recipients
+        if settling and not resolution.users and not self._reaches_strangers(plan):
+            return resolution.relying_on_members()
+        return resolution
+
     def _check_recipients(self, plan: _Plan, resolution: Resolution) -> Obstacle | None:
         """Refuse, or set ``waiting``, before anything is planned."""
         ledger, metadata, spec = plan.ledger, plan.notification.metadata, plan.notification.spec
-        users = len(resolution.users) + len(self._strangers(plan, resolution))
+        users = settled_count(resolution) + len(self._strangers(plan, resolution))
         if why := self._limits.check(metadata.namespace, metadata.uid, users, plan.now):
             return Obstacle(reason=Reason.POLICY_DENIED, message=why)
         if spec.recipients.type == "broadcast" and not users:
@@ -204,12 +220,18 @@ class Planner:
 
     def _strangers(self, plan: _Plan, resolution: Resolution) -> Sequence[EntityRef]:
         """Return users that the catalog does not know, if a processor reaches them all the same."""
+        if not self._reaches_strangers(plan):
+            return ()
+        return [ref for ref in resolution.unresolved if ref.kind == "user"]
+
+    def _reaches_strangers(self, plan: _Plan) -> bool:
+        """Whether a processor reaches users that the catalog does not know."""
         spec = plan.notification.spec
         channels = [self._supervisor.get(name) for name in spec.processors]
-        for channel in channels or self._supervisor.channels:
-            if channel and channel.reaches_strangers and not channel.excludes(spec.payload):
-                return [ref for ref in resolution.unresolved if ref.kind == "user"]
-        return ()
+        return any(
+            channel and channel.reaches_strangers and not channel.excludes(spec.payload)
+            for channel in channels or self._supervisor.channels
+        )
 
     def _absent_answer(self, plan: _Plan) -> Obstacle | None:
         """Return what there is to wait for before it is known what users want.
@@ -251,7 +273,7 @@ class Planner:
         """Return whether a processor that could not name its targets may be able to now."""
         return any(self._supervisor.get(name) is not None for name in late_processors(ledger))
 
-    def _wanted(self, plan: _Plan, resolution: Resolution, news: _News) -> Wanted:
+    def _wanted(self, plan: _Plan, resolution: Resolution, news: News) -> Wanted:
         """Ask the processors for their targets: all of them, or those that could not say before.
 
         The latter are asked about the recipients as they resolve now, because no row keeps whom
@@ -259,7 +281,7 @@ class Planner:
         """
         outbound = self.outbound(plan.notification, plan.ledger)
         late = late_processors(plan.ledger)
-        users = self._users(plan, resolution, news)
+        users, members = _people(plan, resolution, news)
         strangers = self._strangers(plan, resolution)
         targets: dict[RowKey, Skip | None] = {}
         unable: dict[str, Skip] = {}
@@ -270,6 +292,9 @@ class Planner:
                 users=resolution.users if name in late else users,
                 broadcast=outbound.broadcast,
                 strangers=strangers,
+                members_without_entity=(
+                    members_not_awaited(plan.ledger, resolution) if name in late else members
+                ),
             )
             channel = self._supervisor.get(name)
             found = (
@@ -280,24 +305,6 @@ class Planner:
                 continue
             targets.update({(name, target.recipient): target.skip for target in found})
         return Wanted(targets=targets, unable=unable)
-
-    def _users(self, plan: _Plan, resolution: Resolution, news: _News) -> Sequence[Entity]:
-        """Return the users to plan for: the snapshot's, unless the recipients were edited."""
-        if plan.change.first or plan.change.recipients:
-            plan.ledger.users = len(resolution.users)
-            return resolution.users
-        users = users_of(plan.ledger.rows.values(), plan.directory) or list(resolution.users)
-        if not news.any:
-            return users
-        present = {user.ref for user in users}
-        found = (
-            resolution.users
-            if news.unnamed
-            else users_behind(news.known, plan.notification, plan.directory)
-        )
-        added = [user for user in found if user.ref not in present]
-        plan.ledger.users += len(added)
-        return users + added
 
     def _why_unable(self, name: str) -> Skip:
         channel = self._supervisor.get(name)
@@ -329,17 +336,29 @@ class _Plan:
         return None if isinstance(self.answer, Unavailable) else self.answer
 
 
-@dataclass(frozen=True, kw_only=True)
-class _News:
-    """Refs that the catalog has come to know; some may be unnamed, as the status is bounded."""
+def _people(
+    plan: _Plan, resolution: Resolution, news: News
+) -> tuple[Sequence[Entity], Sequence[EntityRef]]:
+    """Return the users to plan for, and the members without an entity.
 
-    known: Sequence[str]
-    unnamed: bool
-
-    @property
-    def any(self) -> bool:
-        """Whether there are any."""
-        return bool(self.known) or self.unnamed
+    These are the snapshot's, unless the recipients were edited, and those whom the news mean.
+    """
+    ledger = plan.ledger
+    if plan.change.first or plan.change.recipients:
+        ledger.users = settled_count(resolution)
+        return resolution.users, members_not_awaited(ledger, resolution)
+    users: Sequence[Entity] = users_of(ledger.rows.values(), plan.directory)
+    planned = {row.recipient for row in ledger.rows.values()}
+    if not any(map(is_user, planned)):
+        users = resolution.users
+    if not news.any:
+        return users, ()
+    found = resolve_news(news, resolution, plan.notification, plan.directory)
+    present = {user.ref for user in users}
+    added = [user for user in found.users if user.ref not in present]
+    members = [ref for ref in members_not_awaited(ledger, found) if str(ref) not in planned]
+    ledger.users += len(added) + len(members)
+    return [*users, *added], members
 
 
 def refusal(notification: Notification, change: Change, now: datetime) -> Obstacle | None:

@@ -218,9 +218,40 @@ def _let_go(claimed: Row, row: Row) -> Row:
     return remove(row) if claimed.reason == Reason.CANCELLED else row
 
 
+def is_user(recipient: str) -> bool:
+    """Whether the recipient of a row is a user, and not what else a processor sends to."""
+    return recipient.startswith("user:")
+
+
+def hold(row: Row, *, until: datetime) -> Row:
+    """Let a row wait for its user, whom the catalog does not know, at no attempt's cost.
+
+    `release` ends the wait when the catalog has the user, and `end` when the time is over.
+    """
+    until = _whole_seconds(until)
+    message = f"the catalog does not know {row.recipient}; waiting until {until:%Y-%m-%dT%H:%M:%SZ}"
+    return replace(
+        blame(row, Reason.UNKNOWN_ENTITIES, message),
+        state=DeliveryState.PENDING,
+        code=None,
+        enhanced_code=None,
+        next_attempt_time=until,
+    )
+
+
+def is_held(row: Row) -> bool:
+    """Whether a row waits for a user whom the catalog does not know."""
+    return row.state is DeliveryState.PENDING and row.next_attempt_time is not None
+
+
+def release(row: Row) -> Row:
+    """Make a row that was held ready to be sent."""
+    return replace(row, reason=None, message=None, next_attempt_time=None)
+
+
 def is_unknown(row: Row) -> bool:
-    """Whether a row stands for a ref that the catalog did not know in time."""
-    return row.reason == Reason.UNKNOWN_ENTITIES
+    """Whether a row failed because the catalog did not know its recipient in time."""
+    return row.state is DeliveryState.FAILED and row.reason == Reason.UNKNOWN_ENTITIES
 
 
 def _record_doubt(

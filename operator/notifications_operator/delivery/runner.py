@@ -17,11 +17,15 @@ from typing import Any
 
 from ..api.errors import ConflictError, KubernetesError, NotFoundError, RejectedError
 from ..api.notification import DeliveryState, Notification
+from ..api.references import ObjectRef
+from ..api.resource import ObjectMeta
 from ..catalog import Directory
 from ..processors.preferences import PreferenceSource
 from .attempts import Attempts
 from .changes import is_postponed
 from .ledger import INLINE_LIMIT, SHOWN_LIMIT, Ledger
+from .left_alone import LeftAlone
+from .newer_format import NewerFormatError
 from .optouts import Answer, PreferencesNeeded, ask
 from .pauses import LONGEST_SLEEP, pause
 from .planner import Planner
@@ -29,6 +33,7 @@ from .ports import Cluster, Recorder
 from .sends import ClaimKey
 from .sliced import Scene, SlicedWork
 from .slices.book import Book, SlicePruned
+from .slices.page import Page
 from .stored import StatusPruned, Stored
 from .supervisor import Supervisor
 
@@ -46,6 +51,9 @@ ENOUGH = 0.9
 REFUSED_DELAY = 300.0
 """Seconds before a status that the API server will not store is tried again."""
 
+SLICE_RECHECK = 10.0
+"""Seconds between looks at a slice that cannot be read."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
@@ -55,7 +63,7 @@ class Services:
     acquisition of the Lease they were made under, or ``None`` while another process leads.
     ``directory`` is ``None`` until the catalog was read once; ``accepting`` says whether new
     claims may be made, and ``draining`` whether they never will be again. ``preferences`` knows
-    what users want, if anybody does.
+    what users want, if anybody does. ``left_alone`` keeps account of what cannot be read.
     """
 
     cluster: Cluster
@@ -68,6 +76,7 @@ class Services:
     directory: Callable[[], Directory | None]
     accepting: Callable[[], bool]
     draining: Callable[[], bool]
+    left_alone: LeftAlone
     preferences: PreferenceSource | None = None
 
 
@@ -88,13 +97,14 @@ class Runner:
         self._attempts = Attempts(
             self.ref,
             holder=services.holder,
-            epoch=services.epoch,
+            epoch=self._epoch,
             supervisor=services.supervisor,
             planner=services.planner,
             wake=self._wake.set,
         )
         self._sliced: SlicedWork | None = None
         self._answer: Answer | None = None
+        self._unreadable_slice: ObjectRef | None = None
 
     @property
     def notification(self) -> Notification:
@@ -115,6 +125,11 @@ class Runner:
         """Take a newer version of the object."""
         self._stored.offer(notification, status)
         self._wake.set()
+
+    def offer_unreadable(self, metadata: ObjectMeta, problem: str, *, over: bool) -> bool:
+        """Leave the object alone from now on; False if a newer version is known."""
+        self._wake.set()
+        return self._stored.offer_unreadable(metadata, problem, over=over)
 
     def cancel(self) -> None:
         """The object is being deleted: send nothing more."""
@@ -187,6 +202,10 @@ class Runner:
         except NotFoundError:
             self._stored.deleted = True
             return 0.0
+        except NewerFormatError as error:
+            self._sliced, self._unreadable_slice = None, error.ref
+            self._services.left_alone.note_slice(self.ref, error)
+            return self._leave_alone()
         except (RejectedError, StatusPruned, SlicePruned) as error:
             self._sliced = None
             self._stored.pruned = not isinstance(error, RejectedError)
@@ -210,6 +229,10 @@ class Runner:
         self._stored.observe()
         if self.deleted:
             return self._leave()
+        if self._stored.unreadable is not None:
+            return self._leave_alone()
+        await self._look_at_slice()
+        self._services.left_alone.forget(self.ref.uid)
         if self._services.epoch() is None:
             return await self._stand_by()
         directory = self._services.directory()
@@ -252,6 +275,33 @@ class Runner:
         """The object is gone: only what is being sent is waited for."""
         self._attempts.slots.give_back_all()
         return LONGEST_SLEEP if self._attempts.sends.in_flight else None
+
+    def _epoch(self) -> int | None:
+        """Return the epoch to claim and send under: none while the object is left alone."""
+        alone = self._stored.unreadable is not None or self._unreadable_slice is not None
+        return None if alone else self._services.epoch()
+
+    async def _look_at_slice(self) -> None:
+        """Look again at the slice that could not be read, if one could not: none is watched."""
+        if self._unreadable_slice is not None:
+            with suppress(NotFoundError):
+                Page(await self._services.cluster.get(self._unreadable_slice))
+            self._unreadable_slice = None
+
+    def _leave_alone(self) -> float | None:
+        """Do nothing but wait; what is being sent ends, and is recorded once all can be read.
+
+        Nothing is kept waiting for a status that cannot be read: its next version is offered anew.
+        """
+        sends = self._attempts.sends
+        self._attempts.slots.give_back_all()
+        if sends.in_flight:
+            return LONGEST_SLEEP
+        if self._unreadable_slice is None:
+            idle = self._stored.over or not sends.results
+            return None if idle or self._services.draining() else LONGEST_SLEEP
+        self._failures += 1
+        return None if self._services.draining() else SLICE_RECHECK
 
     async def _step_inline(
         self, ledger: Ledger, directory: Directory, now: datetime, answer: Answer | None
@@ -342,7 +392,9 @@ class Runner:
         book = await self._list_slices()
         version = self.notification.metadata.resource_version
         await self._stored.read()
-        if self.deleted or self.notification.metadata.resource_version != version:
+        if self.deleted or self._stored.unreadable is not None:
+            return None
+        if self.notification.metadata.resource_version != version:
             return None
         await book.discard(Ledger.load(self.notification.status).slices or 0)
         return book
@@ -422,9 +474,7 @@ class Runner:
         """The status cannot be stored: fall back to the states alone, then wait."""
         logger.error("a status was refused: %s", error, extra=self._extra())
         if self._stored.minimal:
-            # Nobody else shall wait for slots that this one cannot use.
-            results = self._attempts.sends.results
-            self._attempts.slots.let_go(Counter(processor for processor, *_ in results))
+            self._let_slots_go()
             self._failures += 1
             return REFUSED_DELAY
         self._stored.minimal = True
@@ -434,7 +484,13 @@ class Runner:
         await self._stored.announcer.warn("StatusRefused", "Record", note)
         return 0.0
 
+    def _let_slots_go(self) -> None:
+        """Give slots back: nobody else shall wait for what this one cannot use."""
+        results = self._attempts.sends.results
+        self._attempts.slots.let_go(Counter(processor for processor, *_ in results))
+
     def _back_off(self) -> float:
+        self._let_slots_go()
         self._failures += 1
         return min(0.25 * 2.0 ** min(self._failures, 7), 30.0)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from ..api.placeholders import has_placeholder
 from ..processors.base import SecretKey
-from ..processors.errors import SecretNotFound
+from ..processors.errors import InvalidProcessorConfig, SecretNotFound
 from .ports import Cluster
 
 
@@ -18,6 +19,8 @@ async def read_secrets(
     ------
     SecretNotFound
         If a Secret or one of its keys is not there; the message names both.
+    InvalidProcessorConfig
+        If a value has a placeholder that nothing fills in.
     KubernetesError
         If the API server cannot be asked.
     """
@@ -39,5 +42,20 @@ async def read_secrets(
                     f"(or it is empty); its keys: {there}"
                 )
             values[key] = secret.data[key.key]
+            _refuse_placeholder(f"{namespace}/{name}", key, values[key])
         versions.append(secret.resource_version)
     return values, ",".join(versions)
+
+
+def confidential(secrets: Mapping[SecretKey, bytes]) -> list[str]:
+    """Return those values that no text may show."""
+    return [value.decode(errors="ignore") for key, value in secrets.items() if key.confidential]
+
+
+def _refuse_placeholder(secret: str, key: SecretKey, value: bytes) -> None:
+    """Refuse what would be sent to the other side as a user name, a password or a token."""
+    if has_placeholder(value.decode(errors="ignore")):
+        raise InvalidProcessorConfig(
+            f"Secret {secret}, key {key.key!r}: it contains a placeholder such as ${{NAME}}, which "
+            "nothing fills in; create the Secret with the value itself (envsubst), or name another"
+        )

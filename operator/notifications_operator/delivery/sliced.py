@@ -98,11 +98,12 @@ class SlicedWork:
             return True
         poked, self._poked = self._poked, False
         processors = [self._supervisor.get(name) for name in taking_part(ledger)]
+        unsettled = found.unsettled or any(page.held for page in self.book.pages)
         return (
             found.generation != notification.metadata.generation
             or found.redeliver != notification.redeliver
             or (found.deadline is not None and now >= found.deadline)
-            or (poked and (found.unsettled or None in processors))
+            or (poked and (unsettled or None in processors))
         )
 
     async def plan(self, scene: Scene, *, take_back: bool) -> Ledger:
@@ -212,7 +213,8 @@ class SlicedWork:
         finished = self._attempts.record(view, claims)
         self._attempts.settle_doubts(view, scene.now)
         if view.verdict is None:
-            self._planner.deadlines.settle_rows(scene.notification, view, scene.now)
+            deadlines = self._planner.deadlines
+            deadlines.settle_rows(scene.notification, view, scene.directory, scene.now)
         else:
             give_up(view, view.verdict)
         kept: Counter[str] = Counter()

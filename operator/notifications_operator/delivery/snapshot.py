@@ -41,11 +41,13 @@ def merge(ledger: Ledger, wanted: Wanted, change: Change, now: datetime) -> None
     """Bring the rows in line with what is wanted.
 
     New recipients are added; after an edit of the payload every row is opened again; after an
-    edit of the recipients those that are gone and unsent are cancelled. A processor that could not
+    edit of the recipients those that are gone and unsent are cancelled, but not those that the
+    edit names and the catalog does not know at the moment. A processor that could not
     say whom it reaches catches up with the edits it missed. A claimed row is never touched: it is
     finished and recorded, and `settle_edits` opens it again.
     """
     late = late_processors(ledger) - set(wanted.unable)
+    unresolved = set(ledger.unresolved)
     for key, skip in wanted.targets.items():
         row = ledger.rows.get(key)
         recipients = change.recipients or key[0] in late
@@ -57,7 +59,8 @@ def merge(ledger: Ledger, wanted: Wanted, change: Change, now: datetime) -> None
         if row.key not in wanted.targets and row.recipient != ANY_RECIPIENT:
             recipients = change.recipients or row.processor in late
             able = row.processor not in wanted.unable
-            _merge_unwanted(ledger, row, change, removed=recipients and able)
+            named = row.recipient in unresolved
+            _merge_unwanted(ledger, row, change, removed=recipients and able and not named)
     _drop_placeholders(ledger, wanted, change)
     _merge_unable(ledger, wanted, change, now)
 
@@ -95,8 +98,15 @@ def _end_deselected(ledger: Ledger) -> None:
 def _opens_again(row: Row, ledger: Ledger, change: Change) -> bool:
     if row.state is DeliveryState.CLAIMED:
         return False
+    if change.payload or (change.recipients and _lacked_entity(row)):
+        return True
     sent_already = row.state is DeliveryState.SENT and row.revision == ledger.revision
-    return change.payload or (row.reason in _LEFT_OUT and not sent_already)
+    return row.reason in _LEFT_OUT and not sent_already
+
+
+def _lacked_entity(row: Row) -> bool:
+    """Whether a row was skipped because the catalog had no entity of the member."""
+    return row.state is DeliveryState.SKIPPED and row.reason == Reason.UNKNOWN_ENTITIES
 
 
 def _merge_unwanted(ledger: Ledger, row: Row, change: Change, *, removed: bool) -> None:

@@ -10,10 +10,12 @@ from pydantic import ValidationError
 
 from ..api.notification import DeliveryState, Notification
 from ..api.references import NOTIFICATIONS, ObjectRef
+from ..api.resource import ObjectMeta
 from .announcer import Announcer
 from .ledger import INLINE, OPEN, Ledger
 from .merge_patch import is_kept, merge_patch
 from .minimal import minimal_status
+from .newer_format import is_over, unknown_in_status, unreadable_status
 from .ports import Cluster, Recorder
 from .tally import Tally
 from .ttl import ttl_note
@@ -27,7 +29,8 @@ class Stored:
     """What is stored of one Notification, as far as this process knows.
 
     Everything is written at the version at hand; whoever is told of a conflict reads again.
-    ``minimal`` reduces what is written to the states, ``pruned`` says that claims were not kept.
+    ``minimal`` reduces what is written to the states, ``pruned`` says that claims were not kept,
+    ``unreadable`` why the newest version cannot be read.
     """
 
     def __init__(
@@ -44,17 +47,20 @@ class Stored:
         self.deleted = False
         self.minimal = False
         self.pruned = False
+        self.unreadable: str | None = None
+        self.over = False
         self._status = status
         self._cluster = cluster
         self._incoming: tuple[Notification, dict[str, Any]] | None = None
+        self._unread_version = 0
 
     @property
     def unseen(self) -> tuple[Notification, dict[str, Any]] | None:
         """A newer version that the watch brought and nobody has looked at."""
         if self.deleted or self._incoming is None:
             return None
-        newer = self._incoming[0].metadata.version > self.notification.metadata.version
-        return self._incoming if newer else None
+        known = max(self.notification.metadata.version, self._unread_version)
+        return self._incoming if self._incoming[0].metadata.version > known else None
 
     @property
     def has_news(self) -> bool:
@@ -84,11 +90,27 @@ class Stored:
                 return
         self._incoming = (notification, status)
 
+    def offer_unreadable(self, metadata: ObjectMeta, problem: str, *, over: bool) -> bool:
+        """Take a version that cannot be read; False if a newer one is known.
+
+        Parameters
+        ----------
+        over
+            Whether it says that the Notification is finished.
+        """
+        incoming = self._incoming[0].metadata.version if self._incoming else 0
+        known = max(self.notification.metadata.version, self._unread_version, incoming)
+        if metadata.version < known:
+            return False
+        self._unread_version = metadata.version
+        self.unreadable, self.over = problem, over
+        return True
+
     def observe(self) -> None:
         """Look at what the watch brought, unless it is older than what we wrote or read."""
         unseen, self._incoming = self.unseen, None
         if unseen is not None:
-            self.notification, self._status = unseen
+            self._take(*unseen)
 
     async def read(self) -> None:
         """Read the object again."""
@@ -152,13 +174,24 @@ class Stored:
         if metadata["uid"] != self.ref.uid or "deletionTimestamp" in metadata:
             self.deleted = True
             return
+        status = body.get("status") or {}
         try:
-            self.notification = Notification.model_validate(body)
+            notification = None if unknown_in_status(status) else Notification.model_validate(body)
         except ValidationError:
+            notification = None
+        if notification is None and (problem := unreadable_status(status)):
+            read = ObjectMeta.model_validate(metadata)
+            self.offer_unreadable(read, problem, over=is_over(read, status))
+            return
+        if notification is None:
             # A laxer definition let an edit pass: what is under way is finished as it was.
             spec = self.notification.spec.model_dump(mode="json", by_alias=True)
-            self.notification = Notification.model_validate({**body, "spec": spec})
-        self._status = body.get("status") or {}
+            notification = Notification.model_validate({**body, "spec": spec})
+        self._take(notification, status)
+
+    def _take(self, notification: Notification, status: dict[str, Any]) -> None:
+        self.notification, self._status = notification, status
+        self.unreadable, self.over = None, False
 
     def _check_claims(self, ledger: Ledger, wire: dict[str, Any]) -> None:
         """Make sure that claims were stored with all that their record and revision need.

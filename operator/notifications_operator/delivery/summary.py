@@ -21,6 +21,9 @@ from .tally import Tally
 IN_PROGRESS = "Progressing"
 """Reason of conditions while deliveries are under way."""
 
+_UNREACHABLE = (Reason.NO_ADDRESS, Reason.INVALID_ADDRESS, Reason.UNKNOWN_ENTITIES)
+"""Reasons of skipped deliveries that nobody wanted."""
+
 Maker = Callable[[ConditionType, bool | None, str, str], Condition]
 
 _STATE_COUNTER = {
@@ -116,7 +119,7 @@ def judge(progress: Progress) -> Verdict:
     reason = obstacle.reason if obstacle else _leading_reason(tally)
     message = obstacle.message if obstacle else _describe(counts, tally)
     if state is NotificationState.NO_RECIPIENTS:
-        message = "the recipients resolved to no user"
+        message = _describe_nobody(tally)
     if progress.note:
         message = f"{message}; {progress.note}"
     return Verdict(
@@ -161,7 +164,7 @@ def conditions(
 
 
 def _all_delivered(verdict: Verdict) -> bool:
-    return verdict.state in (NotificationState.DELIVERED, NotificationState.NO_RECIPIENTS)
+    return verdict.state is NotificationState.DELIVERED
 
 
 def _final_state(progress: Progress, counts: Counter[str]) -> NotificationState:
@@ -174,9 +177,28 @@ def _final_state(progress: Progress, counts: Counter[str]) -> NotificationState:
             return NotificationState.PARTIALLY_DELIVERED
         expired = set(bad) == {Reason.EXPIRED}
         return NotificationState.EXPIRED if expired else NotificationState.FAILED
-    if not progress.tally.total and not progress.users:
+    if _reached_nobody(progress, counts):
         return NotificationState.NO_RECIPIENTS
     return NotificationState.DELIVERED
+
+
+def _reached_nobody(progress: Progress, counts: Counter[str]) -> bool:
+    """Whether nobody was reached though somebody should have been.
+
+    Whom users or processors leave out on purpose is no case of it.
+    """
+    if not progress.tally.total:
+        return not progress.users
+    skipped = progress.tally.reasons(DeliveryState.SKIPPED)
+    return not counts["sent"] and any(skipped[reason] for reason in _UNREACHABLE)
+
+
+def _describe_nobody(tally: Tally) -> str:
+    if not tally.total:
+        return "the recipients resolved to no user"
+    reasons = tally.reasons(DeliveryState.SKIPPED)
+    amounts = ", ".join(f"{reasons[name]} {name}" for name in sorted(reasons) if name)
+    return f"nobody could be reached: {amounts}"
 
 
 def _current_state(progress: Progress) -> NotificationState:

@@ -225,6 +225,7 @@ class Gateway:
         """Wait for the database, without which services can send all the same; then keep it."""
         await self._database.start()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._database.keep_checking())
             tasks.create_task(self._relay.run())
             if (sessions := self._identity.sessions) is not None:
                 interval = self._settings.signals.session_interval
@@ -249,12 +250,12 @@ class Gateway:
 
     def _readiness(self) -> Mapping[str, Check]:
         identity = self._identity
-        database = None if self._database.ready else "waiting for the database"
+        database = self._database
         stopping = "stopping" if self._stop.is_set() else None
         people = self._people.problem if self._settings.oidc.match_email else None
         return {
             "callers": Check(problem=self._tokens.problem, serving=self._tokens.loaded),
-            "database": Check(problem=database),
+            "database": Check(problem=database.problem, serving=not database.is_newer),
             "signals": Check(problem=self._relay.problem),
             "identity": Check(problem=identity.problem, serving=identity.ready),
             "people": Check(problem=people),

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import idna
+
 from ..api.errors import KubernetesError
 from ..catalog import Directory, Source, parse_source
 
@@ -81,8 +83,26 @@ class People:
 
 
 def _folded(address: str) -> str:
-    """Fold the letters of ASCII; to fold ß and others would make two people's addresses one."""
-    return address.lower() if address.isascii() else address
+    """Fold the letters of ASCII; to fold ß and others would make two people's addresses one.
+
+    A domain outside ASCII equals its A-labels (RFC 5890), and nothing that would have to be mapped
+    to it first.
+    """
+    local, at, domain = address.rpartition("@")
+    return f"{_lower(local)}{at}{_ascii_domain(_lower(domain))}"
+
+
+def _lower(text: str) -> str:
+    return text.lower() if text.isascii() else text
+
+
+def _ascii_domain(domain: str) -> str:
+    if domain.isascii():
+        return domain
+    try:
+        return idna.encode(domain, strict=True).decode("ascii")
+    except idna.IDNAError:
+        return domain
 
 
 def _users_by_address(bodies: Sequence[Mapping[str, Any]]) -> dict[str, str | None]:

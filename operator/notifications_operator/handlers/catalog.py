@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ..api.errors import ExpiredError, ForbiddenError, KubernetesError
@@ -47,7 +48,11 @@ class CatalogFeed:
         self._leading = leading
         self._unsaid: dict[SourceKey, ParsedSource] = {}
         self._may_speak = asyncio.Event()
-        self._store = CatalogStore(settle=settings.settle, removal_settle=settings.removal_settle)
+        self._store = CatalogStore(
+            settle=settings.settle,
+            removal_settle=settings.removal_settle,
+            zero=datetime.now(UTC) - timedelta(seconds=time.monotonic()),
+        )
         self._read: dict[str, asyncio.Event] = {name: asyncio.Event() for name in namespaces}
         self._known: dict[str, dict[SourceKey, ObjectVersion]] = {name: {} for name in namespaces}
         self._reported: dict[SourceKey, tuple[str, ...]] = {}

@@ -6,12 +6,14 @@ import asyncio
 import dataclasses
 import logging
 import os
+import ssl
 import time
-from typing import Any
+from typing import Any, Self
 
 import kopf
 
 from ..kube.transport import environment_proxy
+from ..tls import without_strictness
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +22,20 @@ PAUSES = (0.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 
 CALM_SECONDS = 60.0
 """After so many seconds without a login the pauses begin anew."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Connection(kopf.ConnectionInfo):
+    """Credentials whose connections verify the API server as all our clients do."""
+
+    @classmethod
+    def of(cls, info: kopf.ConnectionInfo, **changes: Any) -> Self:
+        """Return these credentials with some fields changed."""
+        fields = {field.name: getattr(info, field.name) for field in dataclasses.fields(info)}
+        return cls(**{**fields, **changes})
+
+    def as_ssl_context(self) -> ssl.SSLContext:
+        return without_strictness(super().as_ssl_context())
 
 
 class Login:
@@ -44,7 +60,7 @@ class Login:
             await asyncio.sleep(pause)
         self._last = time.monotonic()
         self._logins += 1
-        return dataclasses.replace(_credentials(**kwargs), priority=self._logins)
+        return Connection.of(_credentials(**kwargs), priority=self._logins)
 
     def _next_pause(self, now: float) -> float:
         if now - self._last > CALM_SECONDS:

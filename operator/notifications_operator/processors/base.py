@@ -65,12 +65,14 @@ class Audience:
     """Whom a notification resolved to: users in a stable order, or everybody.
 
     ``strangers`` are users that it names and that the catalog does not know (yet): for processors
-    that need nothing but their refs.
+    that need nothing but their refs. ``members_without_entity`` are users whom only their groups
+    name. Nobody waits for these: a processor that cannot reach them returns them as skipped.
     """
 
     users: Sequence[Entity]
     broadcast: bool
     strangers: Sequence[EntityRef] = ()
+    members_without_entity: Sequence[EntityRef] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +102,15 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class SecretKey:
-    """A key of a Secret of the processor's namespace that it cannot do without."""
+    """A key of a Secret of the processor's namespace that it cannot do without.
+
+    What is ``confidential`` is hidden in logs, status and Events; user names and certificates are
+    not.
+    """
 
     secret: str
     key: str
+    confidential: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +241,13 @@ class Processor:
         That is the domain of the address, where there are addresses.
         """
         return recipient
+
+    def remembers(self, user: str) -> bool:
+        """Return whether it can send to a user, by ref, whom the catalog has lost meanwhile.
+
+        The deliveries of others wait until the catalog has the user again.
+        """
+        return False
 
     async def send(
         self,

@@ -53,6 +53,10 @@ SEND_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
 UNFINISHED = Gauge("notifications_unfinished", "Notifications that are not finished.")
+NEWER_FORMAT = Gauge(
+    "notifications_newer_format",
+    "Unfinished Notifications that are left alone, as a newer release wrote their ledger.",
+)
 OLDEST = Gauge(
     "notifications_oldest_unfinished_seconds",
     "Age of the oldest Notification that is neither finished nor suspended.",

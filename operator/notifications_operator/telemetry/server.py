@@ -23,7 +23,7 @@ class TelemetryServer:
 
     Live is the event loop's heartbeat and never the API server's health, because a restart during
     an outage would turn sends in flight into doubt. Ready is what ``readiness`` says: names of
-    checks with what is wrong, or ``None``.
+    checks with what is wrong, or ``None``; ``remarks`` is what should be known all the same.
     """
 
     def __init__(
@@ -32,10 +32,12 @@ class TelemetryServer:
         *,
         readiness: Callable[[], Mapping[str, str | None]],
         measure: Callable[[], None],
+        remarks: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._settings = settings
         self._readiness = readiness
         self._measure = measure
+        self._remarks = remarks
         self._beat = 0.0
         application = web.Application()
         application.router.add_get("/livez", self._livez)
@@ -75,6 +77,7 @@ class TelemetryServer:
             f"[{'+' if problem is None else '-'}]{name} {problem or 'ok'}\n"
             for name, problem in checks.items()
         ]
+        lines += [f"[!]{name} {remark}\n" for name, remark in self._remarks().items()]
         failed = any(problem is not None for problem in checks.values())
         return web.Response(status=503 if failed else 200, text="".join(lines))
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from notifications_operator.processors.base import SecretKey
 from notifications_operator.processors.email.config import SMTPServer, smtp_server
+from notifications_operator.processors.email.domains import ascii_domain
 from notifications_operator.processors.email.pool import SMTPPool
 from notifications_operator.processors.email.timeouts import Timeouts
 from notifications_operator.processors.email.transport import Mail
@@ -68,9 +69,10 @@ async def pool_to(
 
 def mail(recipient: str = "jane@example.com", *, name: str = "1", body: str = "Hello\r\n") -> Mail:
     """Make a mail; `name` is its Message-ID."""
+    local, _, domain = recipient.rpartition("@")
     fields = {
         "From": "sender@mycompany.com",
-        "To": recipient,
+        "To": f"{local}@{ascii_domain(domain)}",
         "Date": "Wed, 04 Mar 2026 05:06:07 +0000",
         "Subject": "Hello",
         "Message-ID": f"<{name}@mycompany.com>",

@@ -99,17 +99,17 @@ async def test_the_program_does_not_get_the_operators_environment(
 @pytest.mark.parametrize(
     ("status", "reason", "scope", "retryable"),
     [
-        (64, Reason.INVALID_CONFIG, Scope.PROCESSOR, False),
+        (64, Reason.INVALID_CONFIG, Scope.PROCESSOR, True),
         (65, Reason.CONTENT_REJECTED, Scope.MESSAGE, False),
         (67, Reason.RECIPIENT_REJECTED, Scope.RECIPIENT, False),
         (68, Reason.RECIPIENT_REJECTED, Scope.RECIPIENT, False),
-        (69, Reason.SERVER_BUSY, Scope.MESSAGE, True),
-        (71, Reason.SERVER_BUSY, Scope.MESSAGE, True),
-        (75, Reason.SERVER_BUSY, Scope.MESSAGE, True),
-        (77, Reason.POLICY_DENIED, Scope.PROCESSOR, False),
+        (69, Reason.SERVER_BUSY, Scope.RECIPIENT, True),
+        (71, Reason.SERVER_BUSY, Scope.RECIPIENT, True),
+        (75, Reason.SERVER_BUSY, Scope.RECIPIENT, True),
+        (77, Reason.POLICY_DENIED, Scope.PROCESSOR, True),
         (78, Reason.INVALID_CONFIG, Scope.PROCESSOR, True),
-        (1, Reason.UNKNOWN, Scope.MESSAGE, True),
-        (255, Reason.UNKNOWN, Scope.MESSAGE, True),
+        (1, Reason.UNKNOWN, Scope.RECIPIENT, True),
+        (255, Reason.UNKNOWN, Scope.RECIPIENT, True),
     ],
 )
 async def test_exit_statuses(
@@ -159,7 +159,7 @@ async def test_a_program_that_hangs_with_the_message(tmp_path: Path) -> None:
 
     error = await failure(transport(path, timeout=1))
 
-    assert (error.reason, error.scope) == (Reason.AMBIGUOUS, Scope.MESSAGE)
+    assert (error.reason, error.scope) == (Reason.AMBIGUOUS, Scope.RECIPIENT)
     await ended(int((tmp_path / "pid").read_text()))
 
 

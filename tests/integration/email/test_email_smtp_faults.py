@@ -13,7 +13,18 @@ from notifications_operator.processors.email.dialogue import Dialogue
 from notifications_operator.processors.email.timeouts import Timeouts
 from notifications_operator.processors.errors import Scope
 from tests.integration.email.email_peers import PATIENT, failure, mail, pool_to, success
-from tests.support.smtp import Drop, Hang, Pause, Raw, Reply, Reset, SMTPPeer, Step
+from tests.support.smtp import (
+    CertificateAuthority,
+    Drop,
+    Hang,
+    Pause,
+    Raw,
+    Reply,
+    Reset,
+    SMTPPeer,
+    Step,
+    TLSMode,
+)
 from tests.support.smtp.script import Action
 
 CONNECTION, MESSAGE, PROCESSOR, RECIPIENT = (
@@ -31,6 +42,7 @@ BIG = mail(body=("x" * 76 + "\r\n") * 210_000)
 both = pytest.mark.parametrize("pipelining", [False, True], ids=["one-by-one", "pipelining"])
 
 LOST = (Reason.CONNECT_FAILED, CONNECTION)
+UNVERIFIED = "554 Message rejected: Email address is not verified. The following identities failed"
 
 NOT_ACCEPTED: list[tuple[Step, Action, Reason, Scope]] = [
     (Step.CONNECT, Drop(), Reason.CONNECT_FAILED, PROCESSOR),
@@ -50,8 +62,8 @@ NOT_ACCEPTED: list[tuple[Step, Action, Reason, Scope]] = [
     (Step.MAIL, HTTP, *LOST),
     (Step.MAIL, ENDLESS, *LOST),
     (Step.MAIL, Reply("354 go ahead"), *LOST),
-    (Step.MAIL, Reply("421 4.3.2 closing"), Reason.SERVER_BUSY, CONNECTION),
-    (Step.MAIL, Reply("451 4.3.0 later"), Reason.SERVER_BUSY, CONNECTION),
+    (Step.MAIL, Reply("421 4.3.2 closing"), Reason.SERVER_BUSY, PROCESSOR),
+    (Step.MAIL, Reply("451 4.3.0 later"), Reason.SERVER_BUSY, PROCESSOR),
     (Step.MAIL, Reply("550 5.7.1 not you"), Reason.POLICY_DENIED, PROCESSOR),
     (Step.RCPT, Drop(), *LOST),
     (Step.RCPT, Reset(), *LOST),
@@ -60,16 +72,32 @@ NOT_ACCEPTED: list[tuple[Step, Action, Reason, Scope]] = [
     (Step.RCPT, Reply("450 4.2.1 too quickly"), Reason.RATE_LIMITED, RECIPIENT),
     (Step.RCPT, Reply("452 4.2.2 full"), Reason.MAILBOX_FULL, RECIPIENT),
     (Step.RCPT, Reply("550 5.1.1 unknown"), Reason.RECIPIENT_REJECTED, RECIPIENT),
+    (
+        Step.RCPT,
+        Reply("454 4.7.1 <jane@example.com>: Relay access denied"),
+        Reason.POLICY_DENIED,
+        RECIPIENT,
+    ),
+    (Step.RCPT, Reply("530 5.7.1 Authentication required"), Reason.AUTH_FAILED, RECIPIENT),
+    (
+        Step.RCPT,
+        Reply("554 5.7.1 <sender@mycompany.com>: Sender address rejected: Access denied"),
+        Reason.POLICY_DENIED,
+        PROCESSOR,
+    ),
     (Step.DATA, Drop(), *LOST),
     (Step.DATA, Reset(), *LOST),
     (Step.DATA, Reply("250 what"), *LOST),
     (Step.DATA, Reply("421 4.3.2 closing"), Reason.SERVER_BUSY, CONNECTION),
-    (Step.DATA, Reply("451 4.3.0 later"), Reason.SERVER_BUSY, MESSAGE),
-    (Step.DATA, Reply("554 5.5.1 no"), Reason.CONTENT_REJECTED, MESSAGE),
+    (Step.DATA, Reply("451 4.3.0 later"), Reason.SERVER_BUSY, RECIPIENT),
+    (Step.DATA, Reply("554 5.5.1 no"), Reason.CONTENT_REJECTED, RECIPIENT),
     (Step.END, Reply("421 4.3.2 closing"), Reason.SERVER_BUSY, CONNECTION),
-    (Step.END, Reply("451 4.3.0 later"), Reason.SERVER_BUSY, MESSAGE),
+    (Step.END, Reply("451 4.3.0 later"), Reason.SERVER_BUSY, RECIPIENT),
     (Step.END, Reply("552 5.3.4 too big"), Reason.TOO_LARGE, MESSAGE),
     (Step.END, Reply("554 5.7.1 spam"), Reason.CONTENT_REJECTED, MESSAGE),
+    (Step.END, Reply(f"{UNVERIFIED}: sender@mycompany.com"), Reason.INVALID_CONFIG, PROCESSOR),
+    (Step.END, Reply(f"{UNVERIFIED}: jane@example.com"), Reason.POLICY_DENIED, RECIPIENT),
+    (Step.END, Reply("454 Throttling failure: rate exceeded"), Reason.RATE_LIMITED, PROCESSOR),
 ]
 
 
@@ -129,7 +157,7 @@ async def test_who_hangs_is_left(
 
 
 @both
-@pytest.mark.parametrize("action", [Drop(), Reset(), Reply("421 4.3.2 closing")])
+@pytest.mark.parametrize("action", [Drop(), Reset(), Raw(b"250 2.0.0 what\r\n"), HTTP])
 async def test_a_message_that_was_broken_off_is_not_accepted(
     action: Action, pipelining: bool
 ) -> None:
@@ -142,6 +170,52 @@ async def test_a_message_that_was_broken_off_is_not_accepted(
         assert "not accepted" in error.message
         assert peer.ledger.messages == []
         assert peer.ledger.connections == 1
+
+
+EARLY: list[tuple[Step, Action, Reason, Scope]] = [
+    (Step.BODY, Reply("552 5.3.4 too big"), Reason.TOO_LARGE, MESSAGE),
+    (Step.BODY, Reply("552 5.3.4 too big", close=True), Reason.TOO_LARGE, MESSAGE),
+    (Step.BODY, Reply("552-5.3.4 much\n552 5.3.4 too big"), Reason.TOO_LARGE, MESSAGE),
+    (Step.BODY, Reply("421 4.3.2 closing", close=True), Reason.SERVER_BUSY, RECIPIENT),
+    (Step.BODY, Reply("554 5.7.1 spam", close=True), Reason.CONTENT_REJECTED, MESSAGE),
+    (Step.BODY, Raw(b"552 5.3.4 too big\r\n", hang=True), Reason.TOO_LARGE, MESSAGE),
+    (Step.DATA, Raw(b"354 go\r\n552 5.3.4 too big\r\n", hang=True), Reason.TOO_LARGE, MESSAGE),
+]
+
+
+@pytest.mark.parametrize("size", ["one block", "many blocks"])
+@pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
+@pytest.mark.parametrize(
+    ("step", "action", "reason", "scope"),
+    EARLY,
+    ids=[f"{step}-{action.__class__.__name__}-{n}" for n, (step, action, *_) in enumerate(EARLY)],
+)
+async def test_a_refusal_within_the_message_is_heard(
+    authority: CertificateAuthority,
+    step: Step,
+    action: Action,
+    reason: Reason,
+    scope: Scope,
+    tls: bool,
+    size: str,
+) -> None:
+    certificate = authority.valid() if tls else None
+    mode = TLSMode.IMPLICIT if tls else TLSMode.NONE
+    async with (
+        SMTPPeer(tls=mode, certificate=certificate) as peer,
+        pool_to(peer, certificate, transport={"secure": tls}) as pool,
+    ):
+        peer.fail(step, action)
+
+        error = await failure(pool, BIG if size == "many blocks" else mail())
+
+        assert (error.reason, error.scope) == (reason, scope)
+        assert error.retryable is (scope is RECIPIENT)
+        assert peer.ledger.messages == []
+
+        # Nobody could tell what the server took the rest of the message for.
+        await success(pool, mail(name="2"))
+        assert peer.ledger.message_ids == ["<2@mycompany.com>"]
 
 
 async def test_a_server_that_stops_reading_is_left() -> None:
@@ -180,7 +254,7 @@ async def test_after_the_final_dot_only_an_answer_tells(
 
         error = await failure(pool)
 
-        assert (error.reason, error.scope, error.retryable) == (Reason.AMBIGUOUS, MESSAGE, True)
+        assert (error.reason, error.scope, error.retryable) == (Reason.AMBIGUOUS, RECIPIENT, True)
         # Not repeated here, whatever became of it.
         assert peer.ledger.verbs().count("DATA") == 1
         assert len(peer.ledger.messages) == recorded

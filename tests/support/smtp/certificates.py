@@ -21,16 +21,10 @@ class TLSMode(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """A server certificate with its key, and the PEM of the authority that signed it."""
+    """A server's TLS context with its certificate, and the PEM of who signed that."""
 
-    leaf: trustme.LeafCert
+    context: ssl.SSLContext
     ca_pem: bytes
-
-    def server_context(self) -> ssl.SSLContext:
-        """Return a server's TLS context with this certificate."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.leaf.configure_cert(context)
-        return context
 
 
 class CertificateAuthority:
@@ -74,4 +68,6 @@ class CertificateAuthority:
         not_after: datetime | None = None,
     ) -> Certificate:
         leaf = self._authority.issue_cert(*names, not_before=not_before, not_after=not_after)
-        return Certificate(leaf=leaf, ca_pem=self.pem)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        leaf.configure_cert(context)
+        return Certificate(context=context, ca_pem=self.pem)

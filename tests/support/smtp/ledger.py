@@ -103,6 +103,8 @@ class Ledger:
         How many connections were accepted.
     failed_handshakes
         How many TLS handshakes did not complete.
+    client_names
+        What clients said with EHLO.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -115,6 +117,7 @@ class Ledger:
         self.groups = 0
         self.connections = 0
         self.failed_handshakes = 0
+        self.client_names: list[str] = []
         self._file = file
         self._changed = asyncio.Condition()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ class SMTPPeer:
         Whether SMTPUTF8 and 8BITMIME are offered (RFC 6531).
     esmtp
         Whether EHLO is known at all.
+    refused_names
+        Clients that introduce themselves like this get 421 and are hung up on, as Google does.
     pipelining
         Whether PIPELINING is offered; a group is then answered at once (RFC 2920 section 3.2).
     drops_groups
@@ -62,6 +65,7 @@ class SMTPPeer:
     max_size: int | None = None
     smtputf8: bool = True
     esmtp: bool = True
+    refused_names: re.Pattern[str] | None = None
     pipelining: bool = False
     drops_groups: bool = False
     max_messages: int | None = None
@@ -120,7 +124,7 @@ class SMTPPeer:
         """The TLS context of one handshake."""
         if self.certificate is None:
             raise RuntimeError("this SMTP peer has no certificate")
-        return self.certificate.server_context()
+        return self.certificate.context
 
     def authenticates(self, username: str, password: str) -> bool:
         """Say whether these are the peer's credentials."""

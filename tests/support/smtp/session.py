@@ -36,7 +36,11 @@ _PATH = rf"<(?P<address>{_ATOM}(\.{_ATOM})*@{_LABEL}(\.{_LABEL})*)>"
 _PARAMETERS = r"(?P<parameters>( [A-Za-z0-9][A-Za-z0-9-]*(=[\x21-\x3c\x3e-\x7e]+)?)*)"
 _MAIL = re.compile(rf"(?i:FROM):{_PATH}{_PARAMETERS}")
 _RCPT = re.compile(rf"(?i:TO):{_PATH}{_PARAMETERS}")
-_EHLO_NAME = re.compile(rf"({_LABEL}(\.{_LABEL})*|\[[0-9A-Fa-f.:]+(IPv6:[0-9A-Fa-f:.]+)?\])")
+_ASCII_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_EHLO_NAME = re.compile(
+    rf"{_ASCII_LABEL}(\.{_ASCII_LABEL})*"
+    r"|\[([0-9]{1,3}(\.[0-9]{1,3}){3}|IPv6:[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]"
+)
 _GROUPED = ("MAIL", "RCPT", "RSET")
 """What may be followed by another command of its group (RFC 2920 section 3.1)."""
 _REQUIRED_HEADERS = ("From", "To", "Date", "Message-ID", "Subject")
@@ -225,6 +229,10 @@ class Session:
         if not _EHLO_NAME.fullmatch(name):
             await self._refuse("ehlo", "501 5.5.4 bad domain", f"EHLO name {name!r}")
             return
+        self._ledger.client_names.append(name)
+        if self._peer.refused_names is not None and self._peer.refused_names.match(name):
+            await self._refuse("ehlo", "421 4.7.0 Try again later, closing connection. (EHLO)")
+            raise Gone
         self._greeted = True
         self._forget_transaction()
         await self._say("\n".join(["250 scripted greets you", *self._extensions()]))
@@ -386,18 +394,23 @@ class Session:
             self._violation("the message came before 354")
         await self._say("354 end with <CRLF>.<CRLF>")
         begun = datetime.now(UTC)
-        raw, flaw = await self._body()
-        await self._end(raw, flaw, begun)
+        raw, flaw, answered = await self._body()
+        if answered:
+            self._forget_transaction()
+        else:
+            await self._end(raw, flaw, begun)
 
-    async def _body(self) -> tuple[bytes, str | None]:
+    async def _body(self) -> tuple[bytes, str | None, bool]:
+        """Read the message; the last item is whether it was answered before its end."""
         lines: list[bytes] = []
         flaw = None
+        answered = False
         while (line := await self._reader.readuntil(b"\n")) != b".\r\n":
             if not lines:
-                await self._faulted(Step.BODY, self._rcpt_to[0])
+                answered = await self._faulted(Step.BODY, self._rcpt_to[0])
             flaw = flaw or _flaw(line, eight_bit=self._parameters.get("BODY") == "8BITMIME")
             lines.append(line.removeprefix(b"."))
-        return b"".join(lines), flaw
+        return b"".join(lines), flaw, answered
 
     async def _end(self, raw: bytes, flaw: str | None, begun: datetime) -> None:
         message = Message(

@@ -8,7 +8,7 @@ import pytest
 
 from notifications_operator.catalog import ParsedSource, parse_source
 from notifications_operator.catalog.decoding import UndecodableKey, decode_binary
-from notifications_operator.catalog.parsing import MAX_PROBLEMS, DocumentProblem, SourceKey
+from notifications_operator.catalog.parsing import MAX_PROBLEMS, Damage, DocumentProblem, SourceKey
 from tests.unit.catalog.builders import (
     config_map,
     entity,
@@ -112,10 +112,19 @@ def test_specs_of_other_kinds_may_use_the_same_words_for_other_things() -> None:
         ("Location", "backstage.io/v1alpha1", True),
         ("API", "backstage.io/v1alpha2", True),
         ("Template", "scaffolder.backstage.io/v1beta3", True),
-        ("Deployment", "apps/v1", False),
-        ("ConfigMap", "v1", False),
-        ("Component", "evilbackstage.io/v1", False),
+        ("Function", "kartverket.dev/v1alpha1", True),
+        ("System", "our.very.own/v1", True),
+        ("Deployment", "apps/v1", True),
+        ("ConfigMap", "v1", True),
+        ("Component", "evilbackstage.io/v1", True),
+        ("User", "example.com/v1", False),
+        ("Group", "user.openshift.io/v1", False),
+        ("User", "backstage.io/v1", False),
         ("Component", "backstage.io/v1\n", False),
+        ("Component", "backstage.io/", False),
+        ("Component", "/v1", False),
+        ("Component", "a/b/v1", False),
+        ("Component", "example..com/v1", False),
     ],
 )
 def test_api_versions(kind: str, api_version: str, accepted: bool) -> None:
@@ -124,7 +133,88 @@ def test_api_versions(kind: str, api_version: str, accepted: bool) -> None:
     assert bool(names(parsed)) == accepted
     if not accepted:
         (message,) = messages(parsed)
-        assert f"apiVersion is {api_version!a}; it must be backstage.io/v1alpha1" in message
+        assert f"{kind.lower()}:default/x: apiVersion is {api_version!a}; it must be " in message
+
+
+def of_group(group: str, kind: str, name: str, **fields: object) -> dict[str, Any]:
+    """A document of somebody's own API group, with any fields."""
+    return {"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": name}, **fields}
+
+
+@pytest.mark.parametrize(
+    ("fields", "owners"),
+    [
+        ({"spec": {"owner": "group:default/maps-team"}}, ["group:default/maps-team"]),
+        ({"spec": {"owner": "maps-team"}}, ["group:default/maps-team"]),
+        (
+            {"relations": [{"type": "ownedBy", "targetRef": "user:default/ann"}]},
+            ["user:default/ann"],
+        ),
+        (
+            {
+                "spec": {"owner": {"team": "maps"}},
+                "relations": [{"type": "ownedBy", "targetRef": "group:default/maps-team"}],
+            },
+            ["group:default/maps-team"],
+        ),
+        ({"spec": {"owner": ["ann", "bob"]}}, []),
+        ({"spec": {"owner": 5, "memberOf": 5, "profile": "x"}}, []),
+        ({"spec": ["free", "form"]}, []),
+        ({"spec": "text", "relations": [{"type": "hasMember", "targetRef": "api:a"}]}, []),
+        ({}, []),
+    ],
+)
+def test_a_kind_of_ones_own_is_no_fault(fields: dict[str, Any], owners: list[str]) -> None:
+    parsed = parse(stream([of_group("kartverket.dev", "Function", "maps", **fields)]))
+    assert messages(parsed) == []
+    assert [str(owner) for owner in only(parsed).owners] == owners
+
+
+def test_an_owner_of_a_kind_of_ones_own_that_is_no_ref_is_named() -> None:
+    parsed = parse(stream([of_group("acme.io", "Function", "maps", spec={"owner": "Maps <m@x>"})]))
+    assert only(parsed).owners == ()
+    assert parsed.damage == {}
+    (message,) = messages(parsed)
+    assert "function:default/maps: spec.owner: 'Maps <m@x>' is not an entity ref" in message
+    assert message.endswith("left out")
+
+
+def test_broken_documents_are_known_by_name_where_they_say_it() -> None:
+    named = [
+        user("ann", profile={"email": 5}),
+        of_group("acme.io", "User", "bob"),
+        entity("API", "a") | {"relations": 5},
+    ]
+    parsed = parse(stream([user("zoe"), *named]))
+    damage = parsed.damage["catalog.yaml"]
+    assert damage == Damage(
+        refs=frozenset({ref("user:ann"), ref("user:bob"), ref("api:a")}), nameless=False
+    )
+    assert damage.may_hold(ref("user:bob"))
+    assert not damage.may_hold(ref("user:dan"))
+    for nameless in ("kind: [", "5", json.dumps({"kind": "User"}), json.dumps(user("a b"))):
+        parsed = parse(f"{stream(named)}\n---\n{nameless}")
+        assert parsed.damage["catalog.yaml"].may_hold(ref("user:dan"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_byte_order_mark_is_no_content(encoding: str, line_end: str) -> None:
+    mark = "" if encoding in ("utf-16", "utf-32") else "\ufeff"
+    documents = [user("ann", profile={"displayName": "\u00c5nn"}), user("bob")]
+    for text in (json.dumps(documents), f"# ours\n---\n{stream(documents)}\n...\n---\n"):
+        content = (mark + text.replace("\n", line_end)).encode(encoding)
+        for packed in (content, gzip.compress(content, mtime=0)):
+            parsed = parse_source(config_map(binary={"k": packed}))
+            assert messages(parsed) == []
+            assert names(parsed) == ["user:default/ann", "user:default/bob"]
+
+
+@pytest.mark.parametrize("marker", ["---\n\ufeff", "\ufeff---\n", "---\n\ufeff# ours\n"])
+def test_files_with_marks_may_be_put_together(marker: str) -> None:
+    parsed = parse(f"\ufeff{stream([user('ann')])}\n{marker}{json.dumps([user('bob')])}")
+    assert messages(parsed) == []
+    assert names(parsed) == ["user:default/ann", "user:default/bob"]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +276,7 @@ def test_a_broken_document_is_named_and_the_others_are_served(broken: str, messa
     assert 2 <= problem.line <= 3 + lines
     assert str(problem).startswith(f"catalog.yaml, document 2, line {problem.line}: ")
     assert str(problem).isprintable()
-    assert parsed.broken_keys == {"catalog.yaml"}
+    assert parsed.damage.keys() == {"catalog.yaml"}
 
 
 @pytest.mark.parametrize(
@@ -209,7 +299,7 @@ def test_a_bad_item_costs_only_itself(document: dict[str, Any], message: str) ->
     assert problem.message.startswith("group:default/g: ")
     assert message in problem.message
     assert problem.message.endswith("left out")
-    assert parsed.broken_keys == frozenset()
+    assert parsed.damage == {}
 
 
 def test_items_of_lists_are_isolated_like_documents() -> None:
@@ -255,7 +345,7 @@ def test_all_keys_of_a_config_map_are_read() -> None:
     assert parsed.key == SourceKey(namespace="notifications", name="catalog")
     assert (parsed.uid, parsed.resource_version) == ("uid-of-catalog", "1")
     assert sorted(names(parsed)) == [f"user:default/{name}" for name in "abcefg"]
-    assert parsed.broken_keys == {"zipped"}
+    assert parsed.damage.keys() == {"zipped"}
 
 
 @pytest.mark.parametrize(
@@ -266,9 +356,10 @@ def test_all_keys_of_a_config_map_are_read() -> None:
         (b"\x1f\x8b", "its gzip data is broken"),
         (b"\x1f\x8b\x08" + b"\xff" * 100, "its gzip data is broken"),
         (
-            gzip.compress(b"\xff\xfe", mtime=0),
+            gzip.compress(b"\xff\xfd", mtime=0),
             "neither gzip nor UTF-8 text: invalid start byte at byte 0",
         ),
+        (b"\xff\xfea", "neither gzip nor UTF-16 text: truncated data at byte 2"),
         (b"ab\xff", "neither gzip nor UTF-8 text: invalid start byte at byte 2"),
     ],
 )
@@ -281,14 +372,14 @@ def test_binary_data_that_is_no_text_is_named(content: bytes, message: str) -> N
     assert problem.key == "bad"
     assert message in problem.message
     assert str(problem).startswith("bad: it")
-    assert parsed.broken_keys == {"bad"}
+    assert parsed.damage.keys() == {"bad"}
 
 
 def test_what_is_not_base64_is_named() -> None:
     source = config_map()
     object.__setattr__(source, "binary_data", {"bad": "a\u00e9", "worse": "abc"})
     parsed = parse_source(source)
-    assert parsed.broken_keys == {"bad", "worse"}
+    assert parsed.damage.keys() == {"bad", "worse"}
     assert all("not base64" in message for message in messages(parsed))
 
 
@@ -318,7 +409,7 @@ def test_the_bound_on_gzip_is_for_all_keys_together(monkeypatch: pytest.MonkeyPa
     contents = {name: gzipped(f"{stream([user(name)]):<120}") for name in "abc"}
     parsed = parse_source(config_map(binary=contents))
     assert names(parsed) == ["user:default/a", "user:default/b"]
-    assert parsed.broken_keys == {"c"}
+    assert parsed.damage.keys() == {"c"}
 
 
 def test_a_config_map_of_nothing_but_errors_is_bounded() -> None:

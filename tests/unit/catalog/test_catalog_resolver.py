@@ -135,10 +135,42 @@ def test_what_a_group_names_in_vain_is_told_apart() -> None:
     found = resolved(catalog, ["group:g"])
     assert users(found) == ["ann"]
     assert found.unresolved == ()
-    assert refs(found.dangling) == ["user:default/ghost", "group:default/none"]
+    assert refs(found.members_without_entity) == ["user:default/ghost"]
+    assert refs(found.dangling) == ["group:default/none"]
     both = resolved(catalog, ["group:g", "user:ghost"])
     assert refs(both.unresolved) == ["user:default/ghost"]
-    assert refs(both.dangling) == ["group:default/none"]
+    assert (both.members_without_entity, refs(both.dangling)) == ((), ["group:default/none"])
+
+
+def test_members_without_an_entity_are_found_however_deep() -> None:
+    catalog = directory(
+        user("ann"),
+        group("top", "MixedCase", children=["sub"]),
+        group("sub", "lower", "ann", "lower"),
+        entity("Component", "app", owner="top"),
+    )
+    for start in ("group:top", "component:app"):
+        found = resolved(catalog, [start])
+        assert users(found) == ["ann"]
+        assert refs(found.members_without_entity) == [
+            "user:default/mixedcase",
+            "user:default/lower",
+        ]
+    assert refs(resolved(catalog, ["group:top"], ["group:sub"]).members_without_entity) == [
+        "user:default/mixedcase"
+    ]
+    excluded = resolved(catalog, ["group:top"], ["user:LOWER", "user:ann"])
+    assert (users(excluded), refs(excluded.members_without_entity)) == (
+        [],
+        ["user:default/mixedcase"],
+    )
+    relied_on = resolved(catalog, ["group:top", "user:zoe"], ["user:ann"]).relying_on_members()
+    assert relied_on.members_without_entity == ()
+    assert refs(relied_on.unresolved) == [
+        "user:default/zoe",
+        "user:default/mixedcase",
+        "user:default/lower",
+    ]
 
 
 def test_a_missing_owner_is_unresolved() -> None:
@@ -259,6 +291,21 @@ def test_the_search_finds_what_walking_all_edges_finds(
     assert found_users(graph, start, excluded) == graph.reachable(set(start), set(excluded))
 
 
+@given(graph=graphs(), start=starts, excluded=exclusions)
+def test_every_user_that_a_group_names_is_met(
+    graph: Graph, start: list[str], excluded: list[str]
+) -> None:
+    """With or without an entity: nobody is left out silently, and nobody is met twice."""
+    found = resolved(graph.directory(), start, excluded)
+    everybody = graph._replace(
+        existing=graph.existing | {name for _, name in graph.members if name.startswith("user:")}
+    )
+    met = [*(str(each.ref) for each in found.users), *refs(found.members_without_entity)]
+    assert len(set(met)) == len(met)
+    unnamed = everybody.reachable(set(start) & graph.existing, set(excluded))
+    assert set(met) | {text for text in refs(found.unresolved) if text in unnamed} == unnamed
+
+
 @given(graph=graphs(), start=starts, excluded=exclusions, more=any_names)
 def test_excluding_more_never_reaches_more(
     graph: Graph, start: list[str], excluded: list[str], more: str
@@ -288,6 +335,7 @@ def test_order_case_and_repetition_do_not_matter(
     assert again.users == once.users
     assert set(again.unresolved) == set(once.unresolved)
     assert set(again.dangling) == set(once.dangling)
+    assert set(again.members_without_entity) == set(once.members_without_entity)
     assert set(again.ownerless) == set(once.ownerless)
 
 

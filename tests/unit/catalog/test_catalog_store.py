@@ -1,4 +1,8 @@
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from notifications_operator.catalog import CatalogStore, Directory, parse_source
 from tests.unit.catalog.builders import config_map, entity, group, names, parse, ref, stream, user
@@ -123,7 +127,10 @@ def test_what_is_broken_goes_on_being_served_as_it_was(store: CatalogStore) -> N
     assert catalog.members_of(ref("group:g")) == (ref("user:b"),), "what is fine is new"
     broken, kept = store.problems(config_map().key)
     assert "did not find expected node content" in broken.message
-    assert str(kept) == "catalog.yaml: 2 of its entities are served as they were before it broke"
+    assert str(kept) == (
+        "catalog.yaml: 2 of its entities are served as they were before it broke, "
+        "until 1970-01-02T00:00:02Z at the latest"
+    )
 
 
 def test_what_is_broken_for_long_keeps_what_it_had_first(store: CatalogStore) -> None:
@@ -145,6 +152,135 @@ def test_a_broken_entity_keeps_its_old_version(store: CatalogStore) -> None:
 def test_what_vanished_cleanly_is_gone(store: CatalogStore) -> None:
     store.apply(parse(stream([user("b")]), version=2), 1)
     assert served(store.rebuild(10)) == ["b"]
+
+
+DAY = 24 * 3600
+
+
+def names_of(directory: Directory | None) -> list[str]:
+    return [] if directory is None else served(directory)
+
+
+def said(store: CatalogStore) -> list[str]:
+    return [str(problem) for problem in store.problems(config_map().key)]
+
+
+def test_what_is_kept_is_kept_for_a_day(store: CatalogStore) -> None:
+    store.apply(parse(BROKEN, version=2), 100)
+    store.rebuild(102)
+    store.apply(parse(f"{BROKEN}  # still", version=3), DAY / 2)
+    store.rebuild(DAY / 2 + 2)
+    assert store.due(DAY / 2 + 2) == DAY / 2 + 98, "another version does not prolong it"
+    assert said(store)[-1].endswith("before it broke, until 1970-01-02T00:01:40Z at the latest")
+    assert store.rebuild(DAY + 99) is None
+    assert served(store.directory) == ["a"]
+    assert served(store.rebuild(DAY + 100)) == []
+    assert store.due(DAY + 100) is None
+    assert said(store)[-1] == (
+        "catalog.yaml: 1 of the entities that it held before it broke are not kept any longer"
+    )
+    store.apply(parse(f"{BROKEN}  # for ever", version=4), 2 * DAY)
+    assert "not kept any longer" in said(store)[-1]
+    store.apply(parse(stream([user("a")]), version=5), 3 * DAY)
+    assert served(store.rebuild(3 * DAY + 2)) == ["a"]
+    assert said(store) == []
+
+
+def test_who_leaves_a_key_that_stays_broken_is_gone_after_a_day() -> None:
+    store = CatalogStore()
+    store.apply(parse(f"{stream([user('ann'), user('bob')])}\n---\n{BROKEN}"), 0)
+    store.mark_synced(0)
+    store.rebuild(0)
+    left: dict[int, list[str]] = {}
+    for day in range(1, 31):
+        store.apply(parse(f"{stream([user('ann')])}\n---\n{BROKEN}", version=day), day * DAY)
+        store.rebuild(day * DAY + 2)
+        left[day] = names_of(store.directory)
+    assert left[1] == ["ann", "bob"]
+    assert all(left[day] == ["ann"] for day in range(2, 31))
+
+
+def test_a_broken_document_that_names_its_entity_keeps_nobody_else(store: CatalogStore) -> None:
+    store.apply(parse(stream([user("a"), user("b"), user("c")]), version=2), 1)
+    store.rebuild(3)
+    broken = user("b", profile={"email": ["b@example.com"]})
+    store.apply(parse(stream([user("a"), broken]), version=3), 10)
+    assert served(store.rebuild(12)) == ["a", "b"], "c was taken out, b may be repaired"
+    assert served(store.rebuild(DAY + 10)) == ["a"]
+
+
+def test_a_mended_key_keeps_nothing(store: CatalogStore) -> None:
+    store.apply(parse(BROKEN, version=2), 1)
+    store.rebuild(3)
+    store.apply(parse(stream([user("b")]), version=3), 10)
+    assert served(store.rebuild(12)) == ["b"]
+    assert store.due(12) is None
+
+
+@pytest.mark.parametrize("removal", [5.0, DAY + 5.0])
+def test_a_removed_config_map_keeps_nothing_of_its_broken_keys(
+    store: CatalogStore, removal: float
+) -> None:
+    store.apply(parse(BROKEN, version=2), 1)
+    store.rebuild(3)
+    store.remove(config_map().key, removal)
+    assert served(store.rebuild(removal + 30)) == []
+    assert store.due(removal + 30) is None
+
+
+def test_a_key_that_is_gone_keeps_nothing() -> None:
+    store = CatalogStore()
+    store.apply(parse_source(config_map({"a": stream([user("a")]), "b": stream([user("b")])})), 0)
+    store.mark_synced(0)
+    store.rebuild(0)
+    store.apply(parse_source(config_map({"a": stream([user("a")]), "b": BROKEN}, version=2)), 1)
+    assert served(store.rebuild(3)) == ["a", "b"]
+    store.apply(parse_source(config_map({"a": stream([user("a")])}, version=3)), 4)
+    assert served(store.rebuild(6)) == ["a"]
+
+
+LETTERS = st.frozensets(st.sampled_from("abcd"))
+
+
+@given(
+    versions=st.lists(
+        st.tuples(
+            st.integers(min_value=1, max_value=20),
+            LETTERS,
+            st.sampled_from(["clean", "nameless", "named"]),
+            st.sampled_from("abcd"),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_nobody_is_kept_for_longer_than_a_day(
+    versions: list[tuple[int, frozenset[str], str, str]],
+) -> None:
+    """Compare with a model that knows only when each user was last defined."""
+    store = CatalogStore(settle=0)
+    store.mark_synced(0)
+    store.rebuild(0)
+    now, known, lost = 0, frozenset[str](), dict[str, int]()
+    for number, (hours, users, fault, named) in enumerate(versions):
+        now += hours * 3600
+        broken = {
+            "clean": [],
+            "nameless": [BROKEN],
+            "named": [json.dumps(user(named, profile=5))],
+        }[fault]
+        defined = users - {named} if fault == "named" else users
+        documents = [json.dumps(user(name)) for name in sorted(defined)]
+        store.apply(parse("\n---\n".join([*documents, *broken]), version=number), now)
+        store.rebuild(now)
+        kept = {
+            name: lost.get(name, now)
+            for name in {*known, *lost} - defined
+            if fault == "nameless" or (fault == "named" and name == named)
+        }
+        lost = {name: since for name, since in kept.items() if now - since < DAY}
+        known = defined
+        assert set(names_of(store.directory)) == defined | lost.keys()
 
 
 def test_only_the_broken_key_keeps_what_it_held() -> None:

@@ -293,3 +293,19 @@ def test_a_former_leader_finishes_what_it_had_begun() -> None:
     assert "begun at 00:00:04.500000, after another had found it" in broken(made)
     changes["asked"] = [Doubt(key=ADA, moment=at(4.2))]
     assert judge(evidence([row(ADA, attempts=2)], [begun], **changes)) == []
+
+
+def test_what_waits_for_anothers_fault_is_condemned() -> None:
+    found = judge(evidence([row(ADA)], [mail(ADA)], held_up=["n0002 waits"]))
+    assert found == ["by another's fault: n0002 waits"]
+
+
+def test_a_message_refused_for_one_may_end_the_others_untried() -> None:
+    rows = [row(ADA, "Failed"), row(BOB, "Failed", attempts=0)]
+    refused = Counter({("email", "ada"): 1})
+    of_message = evidence(
+        rows, [], state="Failed", refused=refused, refused_messages=Counter(refused)
+    )
+    assert judge(of_message) == []
+    of_recipient = evidence(rows, [], state="Failed", refused=refused)
+    assert any("bob" in law and "no server refused it" in law for law in judge(of_recipient))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,9 +13,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import trustme
 
 from tests.support.helm import CHART
+from tests.support.lax_authority import LaxAuthority
+from tests.support.tls import strict_as_python_3_13
 
 PATH = "/apis/notifications.orchestrator.io/v1alpha1/namespaces/ntf/notifications"
 
@@ -63,13 +63,11 @@ def api_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiS
             self.end_headers()
             self.wfile.write(payload)
 
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    strict_as_python_3_13(monkeypatch)
+    certificate = LaxAuthority(tmp_path).certificate("127.0.0.1")
     (tmp_path / "token").write_text("the-token")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.socket = certificate.context.wrap_socket(server.socket, server_side=True)
     api.port = server.server_address[1]
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(api.port))

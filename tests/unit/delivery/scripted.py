@@ -74,6 +74,8 @@ class Script:
     secret: SecretKey | None = None
     idempotent: bool = False
     reaches_strangers: bool = False
+    remembered: Any = ()
+    """Users whom it can send to without their entities."""
     channel: str = ""
     suffix: str = ""
     """Decorates titles."""
@@ -138,6 +140,9 @@ class Scripted(Processor):
         payload = notification.payload.model_copy(update={"title": title})
         return OutboundNotification(**{**notification.__dict__, "payload": payload})
 
+    def remembers(self, user: str) -> bool:
+        return user in self.script.remembered
+
     def targets(self, notification: OutboundNotification, audience: Audience) -> Sequence[Target]:
         if self.script.targets_error is not None:
             raise self.script.targets_error
@@ -146,7 +151,12 @@ class Scripted(Processor):
             names = [str(user.ref) for user in audience.users]
             if self.script.reaches_strangers:
                 names += [str(ref) for ref in audience.strangers]
-        targets = [Target(recipient=name, skip=self.script.skips.get(name)) for name in names]
+            names += [str(ref) for ref in audience.members_without_entity]
+        skips = dict(self.script.skips)
+        if not self.script.reaches_strangers:
+            unknown = Skip(reason=Reason.UNKNOWN_ENTITIES, message="there is no entity")
+            skips |= {str(ref): unknown for ref in audience.members_without_entity}
+        targets = [Target(recipient=name, skip=skips.get(name)) for name in names]
         if self.script.first_only:
             duplicate = Skip(reason=Reason.DUPLICATE_ADDRESS, message="the same address")
             targets[1:] = [replace(target, skip=duplicate) for target in targets[1:]]

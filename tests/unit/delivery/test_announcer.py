@@ -67,7 +67,7 @@ async def announced(before: NotificationStatus, after: NotificationStatus) -> li
         (UNDER_WAY, UNDER_WAY, []),
         (UNDER_WAY, DONE, [(False, "Delivered", "Delivered!")]),
         (NEW, DONE, [(False, "Delivered", "Delivered!")]),
-        (UNDER_WAY, NOBODY, [(False, "NoRecipients", "NoRecipients!")]),
+        (UNDER_WAY, NOBODY, [(True, "NoRecipients", "NoRecipients!")]),
         (UNDER_WAY, IN_PART, [(True, "PartiallyDelivered", "PartiallyDelivered!")]),
         (NEW, LATE, [(True, "Failed", "Failed!")]),
         (DONE, DONE, []),

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
-from notifications_operator.api.errors import ConflictError, KubernetesError, RejectedError
-from tests.support.cluster import Interruption
+import pytest
+
+from notifications_operator.api.errors import (
+    ConflictError,
+    ForbiddenError,
+    KubernetesError,
+    RejectedError,
+    UnavailableError,
+)
+from notifications_operator.api.references import NOTIFICATIONS, ObjectRef
+from tests.support.cluster import Interruption, MemoryCluster
+from tests.unit.delivery.builders import directory, manifest, users_yaml
 from tests.unit.delivery.harness import World, world
+from tests.unit.delivery.scripted import Script
 
 TURNS = 3_000
 """Rounds of the event loop, in which nothing of the operator's falls due."""
@@ -47,3 +59,42 @@ async def test_conflicts_that_do_not_end_are_waited_out() -> None:
             for _ in range(TURNS):
                 await asyncio.sleep(0)
         assert len(writes) <= MOST_WRITES
+
+
+class RefusingNamespace(MemoryCluster):
+    """A cluster that stores no status in the namespace ``refused``."""
+
+    def __init__(self, error: KubernetesError) -> None:
+        super().__init__()
+        self._error = error
+
+    async def patch_status(
+        self, ref: ObjectRef, status: Mapping[str, Any], *, resource_version: str
+    ) -> dict[str, Any]:
+        """Store a status, unless it is in that namespace."""
+        if ref.namespace == "refused":
+            raise self._error
+        return await super().patch_status(ref, status, resource_version=resource_version)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ForbiddenError("403 admission webhook denied the request"),
+        UnavailableError("500 failed calling webhook"),
+        ConflictError("409 modified"),
+    ],
+    ids=["403", "500", "409"],
+)
+async def test_refused_writes_keep_no_slots_from_others(error: KubernetesError) -> None:
+    names = [f"u{number:02}" for number in range(10)]
+    script = Script(concurrency=2)
+    cluster = RefusingNamespace(error)
+    catalog = directory(users_yaml(names))
+    async with world(scripts={"email": script}, cluster=cluster, catalog=catalog) as w:
+        for number in range(4):
+            body = manifest(f"refused-{number}", namespace="refused", to="user:default/u00")
+            cluster.create(NOTIFICATIONS, body)
+        for number, name in enumerate(names):
+            w.notify(f"n{number}", to=f"user:default/{name}")
+        await w.until(lambda: len(script.sent) == len(names), "everybody else has their mail")

@@ -272,3 +272,39 @@ async def test_old_secret_stays_hidden_until_its_last_send_has_ended(change: str
         assert w.rows()[ADA].message == "535 *** is wrong"
         await w.until(lambda: script.closed == script.made - (change == "rotation"), "closed")
         assert redact("old-password") == "old-password", "and is forgotten then"
+
+
+@pytest.mark.parametrize("confidential", [True, False])
+async def test_only_what_is_confidential_is_hidden(confidential: bool) -> None:
+    """A user name or an authority of a Secret is an ordinary text, wherever it occurs."""
+    key = SecretKey(secret="smtp", key="username", confidential=confidential)
+    script = Script(secret=key)
+    script.answers = {"*": [error(message="535 relay@corp.example is wrong", retryable=False)]}
+    async with world(scripts={"email": script}, processors=()) as w:
+        w.cluster.put_secret(NAMESPACE, "smtp", {"username": b"relay@corp.example"})
+        w.processor()
+        w.notify()
+        await w.finished()
+        shown = "***" if confidential else "relay@corp.example"
+        assert w.rows()[ADA].message == f"535 {shown} is wrong"
+
+
+@pytest.mark.parametrize(
+    "value", ["${SMTP_PASSWORD}", "hunter22-${SMTP_PASSWORD}", "${A:-hunter22}", "${{ secrets.A }}"]
+)
+async def test_placeholder_in_a_secret_is_never_sent(value: str) -> None:
+    script = Script(secret=SecretKey(secret="smtp", key="password"))
+    async with world(scripts={"email": script}, processors=()) as w:
+        w.cluster.put_secret(NAMESPACE, "smtp", {"password": value.encode()})
+        w.processor()
+        w.notify()
+        await w.until(lambda: ready(w)[:2] == ("False", "InvalidConfig"), "not ready")
+        assert f"Secret {NAMESPACE}/smtp, key 'password': it contains a placeholder" in ready(w)[2]
+        assert "envsubst" in ready(w)[2]
+        assert "hunter22" not in ready(w)[2]
+        assert script.made == 0
+
+        w.cluster.put_secret(NAMESPACE, "smtp", {"password": b"hunter22"})
+        w.cluster.edit(PROCESSORS, NAMESPACE, "email", lambda body: body["spec"].update(order=5))
+        await w.finished()
+        assert script.recipients == [ADA]

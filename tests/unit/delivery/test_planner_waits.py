@@ -290,8 +290,10 @@ async def test_row_of_a_slice_that_is_too_old_ends_with_its_processors_reason() 
         ledger = Ledger.load(d.status)
         ledger.slices = 1
         ledger.put_all(replace(row, reason=None, message=None) for row in ledger.in_state(*UNSENT))
-        d.planner.deadlines.settle_rows(d.notification, ledger, NOW)
+        d.planner.deadlines.settle_rows(d.notification, ledger, d.directory, NOW)
         assert [row.reason for row in ledger.rows.values()] == [None], "not said while it waits"
-        d.planner.deadlines.settle_rows(d.notification, ledger, NOW + timedelta(hours=1))
+        d.planner.deadlines.settle_rows(
+            d.notification, ledger, d.directory, NOW + timedelta(hours=1)
+        )
         (row,) = ledger.rows.values()
         assert (row.state, row.reason, row.message) == ("Failed", "AuthFailed", "535 no")

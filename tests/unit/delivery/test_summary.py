@@ -33,13 +33,21 @@ DENIED = Obstacle(reason=Reason.POLICY_DENIED, message="too many")
 WAITING = Obstacle(reason="CatalogEmpty", message="the catalog holds no user yet")
 
 
-def rows(*states: DeliveryState, reason: Reason | None = None) -> list[Row]:
+def rows(
+    *states: DeliveryState, reason: Reason | None = None, skipped: Reason | None = None
+) -> list[Row]:
     bad = (S.FAILED, S.UNKNOWN, S.RETRYING)
     return [
         row(
             state,
             recipient=f"user:default/u{number}",
-            reason=(reason or Reason.MAILBOX_FULL) if state in bad else None,
+            reason=(
+                (reason or Reason.MAILBOX_FULL)
+                if state in bad
+                else skipped
+                if state is S.SKIPPED
+                else None
+            ),
             message="said so" if state in bad else None,
             next_attempt_time=NOW + seconds(number) if state is S.RETRYING else None,
         )
@@ -88,7 +96,35 @@ T, F, U = "True", "False", "Unknown"
         (progress(rows(S.SENT, S.SENT, S.SKIPPED)), N.DELIVERED, "2/2", T, T, T, F, F),
         (progress(rows(S.SKIPPED)), N.DELIVERED, "0/0", T, T, T, F, F),
         (progress(), N.DELIVERED, "0/0", T, T, T, F, F),
-        (progress(users=0), N.NO_RECIPIENTS, "0/0", T, T, T, F, F),
+        # Nobody was reached.
+        (progress(users=0), N.NO_RECIPIENTS, "0/0", T, F, T, F, F),
+        (
+            progress(rows(S.SKIPPED, skipped=Reason.NO_ADDRESS)),
+            N.NO_RECIPIENTS, "0/0", T, F, T, F, F,
+        ),
+        (
+            progress(rows(S.SKIPPED, skipped=Reason.UNKNOWN_ENTITIES)),
+            N.NO_RECIPIENTS, "0/0", T, F, T, F, F,
+        ),
+        (
+            progress(
+                rows(S.SKIPPED, skipped=Reason.OPTED_OUT)
+                + rows(S.SKIPPED, skipped=Reason.INVALID_ADDRESS)
+            ),
+            N.NO_RECIPIENTS, "0/0", T, F, T, F, F,
+        ),
+        # Left out on purpose, or beside others who were reached.
+        (progress(rows(S.SKIPPED, skipped=Reason.OPTED_OUT)), N.DELIVERED, "0/0", T, T, T, F, F),
+        (progress(rows(S.SKIPPED, skipped=Reason.BLOCKED)), N.DELIVERED, "0/0", T, T, T, F, F),
+        (progress(rows(S.SKIPPED, skipped=Reason.CANCELLED)), N.DELIVERED, "0/0", T, T, T, F, F),
+        (
+            progress(rows(S.SENT, S.SKIPPED, skipped=Reason.NO_ADDRESS)),
+            N.DELIVERED, "1/1", T, T, T, F, F,
+        ),
+        (
+            progress(rows(S.SKIPPED, S.FAILED, skipped=Reason.NO_ADDRESS)),
+            N.FAILED, "0/1", T, F, F, F, T,
+        ),
         # In part.
         (progress(rows(S.SENT, S.FAILED)), N.PARTIALLY_DELIVERED, "1/2", T, F, T, F, F),
         (progress(rows(S.SENT, S.UNKNOWN)), N.PARTIALLY_DELIVERED, "1/2", T, F, T, F, F),

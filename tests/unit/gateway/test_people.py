@@ -66,6 +66,26 @@ async def test_an_address_of_other_letters_is_another(address: str) -> None:
     assert people.find("Ada@FASS.example") == "user:default/ada"
 
 
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        ("ada@münchen.example", True),
+        ("Ada@XN--MNCHEN-3ya.Example", True),
+        ("ada@münchen。example", False),
+        ("ada@mu\u0308nchen.example", False),
+        ("ada@" + "ü" * 60 + ".example", False),
+    ],
+)
+async def test_a_domain_outside_ascii_equals_its_form_in_ascii(address: str, found: bool) -> None:
+    """Nothing is mapped, though mail would arrive: this decides who somebody is."""
+    for known in ("ADA@münchen.example", "ada@xn--mnchen-3ya.example"):
+        catalog = Catalog()
+        people = People(catalog, ["n"])
+        catalog.set(ada=known)
+        await people.look()
+        assert people.find(address) == ("user:default/ada" if found else None)
+
+
 async def test_an_address_of_two_is_nobodys() -> None:
     catalog = Catalog()
     people = People(catalog, ["n"])

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hack.sync import __main__ as sync
-from hack.sync import api_reference, chart_crds
+from hack.sync import api_reference, chart_crds, smtp_replies
 
 ROOT = Path(__file__).resolve().parents[3]
 A, B = Path("a.md"), Path("deep/b.md")
@@ -43,7 +43,9 @@ def test_writing_makes_the_check_pass(repository: Path) -> None:
     assert sync.main(["--check"]) == 0
 
 
-@pytest.mark.parametrize("generator", [chart_crds.generate, api_reference.generate])
+@pytest.mark.parametrize(
+    "generator", [chart_crds.generate, api_reference.generate, smtp_replies.generate]
+)
 def test_repository_is_in_step(generator: sync.Generator) -> None:
     assert sync.stale_files(ROOT, [("one", generator)]) == {}
 

@@ -64,6 +64,7 @@ async def test_broken_documents_are_named_once_it_leads() -> None:
             while not directories:
                 await asyncio.sleep(0.01)
         assert directories[0].user_count == 1
+        await until_asked(server, 2)
         assert [item.method for item in server.received] == ["GET", "GET"]
 
         leading = True

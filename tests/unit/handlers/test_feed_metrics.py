@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from notifications_operator.api.errors import ForbiddenError
+from notifications_operator.catalog import store as store_module
 from notifications_operator.handlers import catalog as catalog_module
 from notifications_operator.handlers.catalog import CatalogFeed
 from notifications_operator.kube.client import ConfigMapEvent, KubernetesClient
@@ -66,10 +67,10 @@ class Catalog:
 
 
 @asynccontextmanager
-async def feeding(client: Catalog) -> AsyncIterator[None]:
+async def feeding(client: Catalog, recorder: MemoryRecorder | None = None) -> AsyncIterator[None]:
     feed = CatalogFeed(
         cast("KubernetesClient", client),
-        cast("EventRecorder", MemoryRecorder()),
+        cast("EventRecorder", recorder or MemoryRecorder()),
         namespaces=["ns"],
         settings=CatalogSettings(settle=0, removal_settle=0),
         watch=WatchSettings(),
@@ -102,6 +103,24 @@ async def test_problems_of_a_config_map_that_is_gone_are_gone() -> None:
         await until(lambda: value("catalog_problems") > 0)
         client.events.put_nowait(ConfigMapEvent(body=config_map("bad", BROKEN), deleted=True))
         await until(lambda: value("catalog_problems") == 0)
+
+
+async def test_what_is_kept_of_a_broken_key_goes_when_its_time_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing but the time brings the feed to look again."""
+    monkeypatch.setattr(store_module, "KEEP_SECONDS", 0.2)
+    client, recorder = Catalog(config_map("team", USER)), MemoryRecorder()
+    async with feeding(client, recorder):
+        await until(lambda: value("catalog_users") == 1)
+        client.events.put_nowait(ConfigMapEvent(body=config_map("team", BROKEN, 2), deleted=False))
+        await until(lambda: len(recorder.events) == 1)
+        assert "1 of its entities are served as they were before it broke, until 20" in (
+            recorder.events[0].note
+        )
+        await until(lambda: value("catalog_users") == 0)
+        await until(lambda: len(recorder.events) == 2)
+    assert recorder.events[1].note.endswith("are not kept any longer")
 
 
 async def test_namespace_that_cannot_be_read(

@@ -23,6 +23,7 @@ NAMES = {
     "notifications_finished_total": {"state"},
     "notifications_created_to_finished_seconds_bucket": {"le"},
     "notifications_unfinished": set(),
+    "notifications_newer_format": set(),
     "notifications_oldest_unfinished_seconds": set(),
     "notifications_processor_waiting": {"processor"},
     "notifications_leader": set(),

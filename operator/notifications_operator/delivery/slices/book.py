@@ -11,13 +11,14 @@ from itertools import chain, count
 from typing import Any
 
 from ...api.errors import ConflictError, NotFoundError
+from ...api.ledger_format import LEDGER_FORMAT
 from ...api.notification import DeliveryState
 from ...api.references import ObjectRef
 from ...api.resource import API_VERSION
 from ...api.slice import NOTIFICATION_UID_LABEL, SLICE_SIZE
 from ..merge_patch import is_kept, merge_patch
 from ..ports import Cluster
-from ..rows import Row, RowKey
+from ..rows import Row, RowKey, is_held
 from ..tally import Tally
 from .codec import encode
 from .page import Page
@@ -84,6 +85,9 @@ class Book:
                 if len(found) >= limit:
                     break
                 found.extend(page.in_state(state))
+        for page in self.pages:
+            if page.held and len(found) < limit:
+                found.extend(filter(is_held, page.rows))
         return found[:limit]
 
     def missing(self, committed: int) -> list[int]:
@@ -227,7 +231,12 @@ def slice_name(owner: ObjectRef, index: int) -> str:
 
 
 def _fields(index: int, rows: Sequence[Row], processor: str, generation: int) -> dict[str, Any]:
-    return {"index": index, "observedGeneration": generation, **encode(rows, processor)}
+    return {
+        "format": LEDGER_FORMAT,
+        "index": index,
+        "observedGeneration": generation,
+        **encode(rows, processor),
+    }
 
 
 def _ensure_kept(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ skipped one the moments.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice, repeat
@@ -17,6 +17,7 @@ from ...api.fields import WORD_LIMIT
 from ...api.notification import DeliveryState
 from ...api.resource import format_time
 from ...api.slice import DETAIL_MESSAGE_LIMIT, SliceDetail, SliceRows
+from ..newer_format import unknown_format
 from ..rows import Row
 
 _LETTERS = {
@@ -59,6 +60,24 @@ def encode(rows: Sequence[Row], processor: str) -> dict[str, Any]:
         "claims": _claims(rows),
         "details": [item for item in found if item is not None],
     }
+
+
+def unreadable_slice(body: Mapping[str, Any]) -> str | None:
+    """Return why a slice of the API server cannot be read, or ``None`` if it can."""
+    if unknown := unknown_format(body.get("format"), "format"):
+        return unknown
+    letters = body.get("states") or ""
+    if strange := sorted(set(letters) - _STATES.keys()):
+        return f"states has {strange[0]!r}, and this release knows {', '.join(_STATES)}"
+    amount = len(body.get("recipients") or ())
+    if len(letters) != amount:
+        return f"states has {len(letters)} letters for {amount} recipients"
+    numbers = [item.get("row", 0) for item in body.get("details") or ()]
+    for claim in body.get("claims") or ():
+        numbers += claim.get("rows") or ()
+    if wrong := [number for number in numbers if not 0 <= number < amount]:
+        return f"row {wrong[0]} is beyond its {amount} recipients"
+    return None
 
 
 def decode(stored: SliceRows, known: Sequence[Row] = ()) -> list[Row]:

@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from ...kube.transport import environment_proxy
+from ...tls import client_context
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 """Most bytes that are read of one document; the JWKS of large issuers have about 10 KiB."""
@@ -41,6 +42,7 @@ def make_session() -> aiohttp.ClientSession:
     Certificates are checked against the system's authorities (``SSL_CERT_FILE`` names others).
     """
     return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=client_context()),
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
         headers={"Accept": "application/json", "Accept-Encoding": "identity"},

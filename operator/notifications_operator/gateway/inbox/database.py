@@ -1,4 +1,7 @@
-"""The database: waits for it, migrates it, and runs transactions that survive a lost connection."""
+"""The database: waits for it, migrates it, and runs transactions that survive a lost connection.
+
+One that a newer release has migrated is waited for too: it is neither read nor written.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,20 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ..errors import ServiceUnavailableError
 from .engines import FileLock, make_engine
 from .failures import is_away, is_conflict, is_lost_connection
-from .schema import migrate
+from .schema import (
+    RETRY_AFTER,
+    NewerSchemaError,
+    UnfitSchemaError,
+    check_schema,
+    migrate,
+    require_schema,
+)
 from .settings import DatabaseSettings
 
 logger = logging.getLogger(__name__)
@@ -28,8 +39,8 @@ Work = Callable[[AsyncConnection], Awaitable[T]]
 ATTEMPTS = 5
 """How often a transaction is begun before its request is refused."""
 
-RETRY_AFTER = 5.0
-"""Seconds after which clients may ask again."""
+CHECK_SECONDS = 5.0
+"""Seconds between looks at the schema's revision: so long another release's may be read."""
 
 _FIRST_DELAY = 0.1
 
@@ -44,6 +55,7 @@ class Database:
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
         self._engine = make_engine(settings)
+        require_schema(self._engine)
         self._writing_engine = self._engine.execution_options(writes=True)
         # On PostgreSQL reading takes one round trip each, without those of BEGIN and ROLLBACK.
         self._reading_engine = (
@@ -55,6 +67,7 @@ class Database:
         self._writer = asyncio.Lock() if self.dialect == "sqlite" else None
         self._lock: FileLock | None = None
         self._ready = asyncio.Event()
+        self._unfit: UnfitSchemaError | None = None
 
     @property
     def engine(self) -> AsyncEngine:
@@ -71,8 +84,22 @@ class Database:
         """Whether the tables are up to date, so that requests can be answered."""
         return self._ready.is_set()
 
+    @property
+    def problem(self) -> str | None:
+        """Why requests cannot be answered, or ``None`` if they can."""
+        if self._unfit is not None:
+            return self._unfit.problem
+        return None if self.ready else "waiting for the database"
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether a newer release has migrated it, so that others should be asked."""
+        return isinstance(self._unfit, NewerSchemaError)
+
     async def start(self) -> None:
         """Wait for the database and bring its tables up to date; returns when it is ready.
+
+        One of a newer release is waited for, until its schema is as before.
 
         Raises
         ------
@@ -83,6 +110,8 @@ class Database:
         while True:
             try:
                 await self._migrate()
+            except NewerSchemaError as error:
+                self._refuse(error)
             except Exception as error:
                 if not is_away(error):
                     raise
@@ -91,8 +120,22 @@ class Database:
                 break
             await asyncio.sleep(delay)
             delay = min(delay * 2, self._settings.retry_interval)
+        self._unfit = None
         self._ready.set()
         logger.info("the database is ready (%s)", self.dialect)
+
+    async def keep_checking(self) -> None:
+        """Look at the schema's revision now and then; wait as `start` does while it is another."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            try:
+                await self.read(lambda connection: connection.run_sync(check_schema))
+            except ServiceUnavailableError as error:
+                logger.debug("the schema's revision cannot be read now: %s", error)
+            except SQLAlchemyError as error:
+                logger.warning("the schema's revision cannot be read: %s", _brief(error))
+            if not self.ready:
+                await self.start()
 
     async def wait_ready(self) -> None:
         """Return when `start` has ended."""
@@ -145,13 +188,17 @@ class Database:
         begin: Callable[[], contextlib.AbstractAsyncContextManager[AsyncConnection]],
     ) -> T:
         if not self.ready:
-            raise ServiceUnavailableError("The database is not there yet", retry_after=RETRY_AFTER)
+            message = str(self._unfit or "The database is not there yet")
+            raise ServiceUnavailableError(message, retry_after=RETRY_AFTER)
         attempt = 0
         while True:
             attempt += 1
             try:
                 async with begin() as connection:
                     return await work(connection)
+            except UnfitSchemaError as error:
+                self._refuse(error)
+                raise
             except Exception as error:
                 repeatable = is_lost_connection(error) or is_conflict(error)
                 if repeatable and attempt < ATTEMPTS:
@@ -163,6 +210,13 @@ class Database:
                     ) from error
                 else:
                     raise
+
+    def _refuse(self, error: UnfitSchemaError) -> None:
+        """Answer nothing until the schema is this release's again."""
+        self._ready.clear()
+        if self._unfit is None or self._unfit.problem != error.problem:
+            logger.error("%s", error.problem)
+        self._unfit = error
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import ssl
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,13 +91,21 @@ async def connect_postgresql(
 ) -> asyncpg.Connection[Any]:
     """Make a connection to PostgreSQL; asyncpg reads the URL as libpq does.
 
+    TLS is verified as ``sslmode`` says. asyncpg makes its own context and does not begin with the
+    strict one of `ssl.create_default_context`, so that `notifications_operator.tls` has no part.
+
     Raises
     ------
     InvalidDatabaseURL
         If it cannot be read.
+    OSError
+        If the server cannot be reached, or is not who it should be.
     """
     try:
         return await _connect_postgresql(settings, background=background)
+    except ssl.SSLCertVerificationError:
+        # It is a ValueError too, and says nothing of the URL.
+        raise
     except ValueError:
         raise InvalidDatabaseURL(
             "database.url cannot be read: percent-encode what is special in user and password, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 from dataclasses import dataclass
 from email.message import Message
@@ -72,12 +73,15 @@ async def read_body(request: Request, limits: BodyLimits) -> bytes:
 def parse_json(body: bytes) -> Any:
     """Return the value of a JSON text (RFC 8259).
 
+    A byte order mark before it is left out, as Express does: PowerShell and some editors write one.
+
     Raises
     ------
     InputError
         If it is none, nested too deeply, of too many values, or has numbers or texts that cannot
         be stored.
     """
+    body = body.removeprefix(codecs.BOM_UTF8)
     if not body:
         raise InputError("The body is empty; it must be JSON")
     if sum(map(body.count, _BEGINNINGS)) > MAX_VALUES:

@@ -1,4 +1,4 @@
-"""E-mail addresses: which are accepted, when two are one, and how long one is remembered."""
+"""E-mail addresses: their form on the wire, when two are one, how long one is remembered."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
 
+from ...catalog.quoting import quoted
+from .domains import JOINERS, ascii_domain, normalized_domain
 from .text import one_line
 
 MAX_ADDRESS_OCTETS = 254
@@ -26,31 +28,65 @@ VALID_ADDRESS = "name@example.com"
 # Beyond ASCII whatever is printable, as RFC 6531 allows: not white space, not control or format
 # characters (such as right-to-left overrides), no surrogates, nothing private or unassigned.
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
-_LABEL = r"[A-Za-z0-9_\x80-\U0010ffff]([A-Za-z0-9_\x80-\U0010ffff-]*[A-Za-z0-9_\x80-\U0010ffff])?"
-_ADDRESS = re.compile(rf"(?P<local>{_ATEXT}(\.{_ATEXT})*)@(?P<domain>{_LABEL}(\.{_LABEL})*)")
+_LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_ADDRESS = re.compile(rf"(?P<local>{_ATEXT}(\.{_ATEXT})*)@{_LABEL}(\.{_LABEL})*")
+_JOINERS_DROPPED = dict.fromkeys(map(ord, JOINERS))
+
+
+def wire_address(text: str) -> str:
+    """Return an address as envelope and header fields have it: its domain in ASCII.
+
+    It is the ``Dot-string@Domain`` of RFC 5321 section 4.1.2; the local part, which is left as it
+    is, may have the characters that RFC 6531 adds. So nothing passes that upstream's
+    ``isValidNotificationEmail`` refuses, with one exception: the apostrophe, which upstream
+    refuses and people have in their names. Quoted local parts and address literals do not pass.
+
+    Raises
+    ------
+    ValueError
+        If it is no such address; the message says what is wrong, or at least what is valid.
+    """
+    if len(text) > MAX_ADDRESS_OCTETS:
+        raise ValueError(f"it has more than {MAX_ADDRESS_OCTETS} characters")
+    address = text if text.isascii() else _with_ascii_domain(text)
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise ValueError(f"valid: {VALID_ADDRESS}")
+    if len(match["local"].encode()) > MAX_LOCAL_PART_OCTETS:
+        raise ValueError(f"it has more than {MAX_LOCAL_PART_OCTETS} octets before its @")
+    if len(address.encode()) > MAX_ADDRESS_OCTETS:
+        raise ValueError(f"it has more than {MAX_ADDRESS_OCTETS} octets")
+    return address
+
+
+def _with_ascii_domain(text: str) -> str:
+    local, at, domain = text.rpartition("@")
+    if not (local.isprintable() and domain.translate(_JOINERS_DROPPED).isprintable()):
+        raise ValueError(f"valid: {VALID_ADDRESS}")
+    try:
+        return f"{local}{at}{ascii_domain(domain)}"
+    except ValueError as error:
+        raise ValueError(f"its domain has no form in ASCII: {error}") from None
 
 
 def is_address(text: str) -> bool:
-    """Say whether a text can be a mailbox on the wire.
-
-    It is the ``Dot-string@Domain`` of RFC 5321 section 4.1.2, with the characters that RFC 6531
-    adds. So nothing passes that upstream's ``isValidNotificationEmail`` refuses, with one
-    exception: the apostrophe, which upstream refuses and people have in their names. Quoted local
-    parts and address literals do not pass.
-    """
-    if len(text) > MAX_ADDRESS_OCTETS or not (text.isascii() or text.isprintable()):
+    """Say whether a text can be a mailbox on the wire; see `wire_address`."""
+    try:
+        wire_address(text)
+    except ValueError:
         return False
-    match = _ADDRESS.fullmatch(text)
-    return (
-        match is not None
-        and len(match["local"].encode()) <= MAX_LOCAL_PART_OCTETS
-        and len(text.encode()) <= MAX_ADDRESS_OCTETS
-    )
+    return True
 
 
 def normalized(address: str) -> str:
-    """Return the form under which addresses are compared: upstream's trimmed lower case."""
-    return address.strip().lower()
+    """Return the form under which addresses are compared: upstream's, and the domain in ASCII.
+
+    Upstream's is trimmed and in lower case.
+    """
+    if address.isascii():
+        return address.strip().lower()
+    local, at, domain = address.strip().rpartition("@")
+    return f"{local.lower()}{at}{normalized_domain(domain)}"
 
 
 def domain_of(address: str) -> str:
@@ -78,8 +114,12 @@ class Mailbox:
             display_name, address = match["name"], match["address"]
         else:
             display_name, address = "", text
-        if not is_address(address):
-            raise ValueError(f"write {VALID_ADDRESS} or Name <{VALID_ADDRESS}>")
+        try:
+            wire_address(address)
+        except ValueError as error:
+            raise ValueError(
+                f"write {VALID_ADDRESS} or Name <{VALID_ADDRESS}> ({quoted(address)}: {error})"
+            ) from None
         if (quoted_name := _QUOTED.fullmatch(display_name)) is not None:
             display_name = _QUOTED_PAIR.sub(r"\1", quoted_name["text"])
         return cls(display_name=one_line(display_name, MAX_DISPLAY_NAME), address=address)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +13,10 @@ from functools import cached_property
 from ...api.email import SecretKeyRef, SMTPTransport, TLSConfig
 from ...api.processor import NotificationProcessorSpec
 from ...catalog.quoting import quoted
+from ...tls import client_context
 from ..base import SecretKey
 from ..errors import InvalidProcessorConfig, SecretNotFound
+from .domains import address_literal, ascii_domain
 from .redaction import Redactor
 
 USERNAME_KEY = "username"
@@ -26,6 +27,7 @@ PASSWORD_KEY = "password"  # noqa: S105 - the name of a key
 
 _LABEL = "[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?")
+_LITERAL = re.compile(r"\[(?:(?i:IPv6):)?(?P<address>[^\[\]]*)\]")
 
 
 class Encryption(Enum):
@@ -62,7 +64,8 @@ class SMTPServer:
     tls_context: ssl.SSLContext
     server_name: str
     credentials: Credentials | None
-    client_name: str
+    client_name: str | None
+    """What EHLO says; ``None``: the address of each connection."""
 
     @property
     def address(self) -> str:
@@ -72,12 +75,12 @@ class SMTPServer:
 
     @cached_property
     def redactor(self) -> Redactor:
-        """Hides the credentials in what the server says."""
+        """Hides the password in what the server says."""
         if self.credentials is None:
             return Redactor()
         username, password = self.credentials.username, self.credentials.password
         # The last is what AUTH PLAIN sends (RFC 4616 section 2).
-        return Redactor((username, password, f"\0{username}\0{password}"))
+        return Redactor((password, f"\0{username}\0{password}"))
 
 
 def smtp_secret_keys(
@@ -86,11 +89,13 @@ def smtp_secret_keys(
     """Return the Secret keys that an SMTP transport needs."""
     keys = []
     if spec.secret_ref is not None:
+        name = spec.secret_ref.name
         keys += [
-            SecretKey(secret=spec.secret_ref.name, key=key) for key in (USERNAME_KEY, PASSWORD_KEY)
+            SecretKey(secret=name, key=USERNAME_KEY, confidential=False),
+            SecretKey(secret=name, key=PASSWORD_KEY),
         ]
     if transport.tls is not None and transport.tls.ca_secret_ref is not None:
-        keys.append(_key(transport.tls.ca_secret_ref))
+        keys.append(_authority_key(transport.tls.ca_secret_ref))
     return keys
 
 
@@ -126,7 +131,9 @@ def smtp_server(
         if tls.server_name
         else hostname.rstrip("."),
         credentials=credentials,
-        client_name=_client_name(),
+        client_name=_client_name("spec.email.transportConfig.name", transport.name)
+        if transport.name
+        else None,
     )
 
 
@@ -176,8 +183,9 @@ def _value(key: SecretKey, secrets: Mapping[SecretKey, bytes]) -> bytes:
         raise SecretNotFound(f"Secret {key.secret!r} has no key {key.key!r}") from None
 
 
-def _key(reference: SecretKeyRef) -> SecretKey:
-    return SecretKey(secret=reference.name, key=reference.key)
+def _authority_key(reference: SecretKeyRef) -> SecretKey:
+    # An authority's certificate is public.
+    return SecretKey(secret=reference.name, key=reference.key, confidential=False)
 
 
 def _tls_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLContext:
@@ -186,10 +194,9 @@ def _tls_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLC
     With ``caSecretRef`` only that authority is trusted, otherwise those of the system.
     """
     if tls.ca_secret_ref is None:
-        context = ssl.create_default_context()
+        context = client_context()
     else:
-        context = _context_of_authority(_key(tls.ca_secret_ref), secrets)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context = _context_of_authority(_authority_key(tls.ca_secret_ref), secrets)
     if tls.insecure_skip_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -199,32 +206,46 @@ def _tls_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLC
 def _context_of_authority(key: SecretKey, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLContext:
     # What is not ASCII can only be a comment between the certificates.
     pem = _value(key, secrets).decode("ascii", "ignore")
-    invalid = InvalidProcessorConfig(
-        f"spec.email.transportConfig.tls.caSecretRef: Secret {key.secret!r}, key {key.key!r}: "
-        "holds no certificate in PEM form"
-    )
-    if not pem:
-        # Of nothing, ssl makes a context that trusts the system's authorities.
-        raise invalid
     try:
-        return ssl.create_default_context(cadata=pem)
+        return client_context(authorities=pem)
     except ssl.SSLError:
-        raise invalid from None
+        raise InvalidProcessorConfig(
+            f"spec.email.transportConfig.tls.caSecretRef: Secret {key.secret!r}, key {key.key!r}: "
+            "holds no certificate in PEM form"
+        ) from None
 
 
 def _host(field_name: str, value: str) -> str:
-    if _HOST_NAME.fullmatch(value):
-        return value
+    if (name := _host_name(value)) is not None:
+        return name
     try:
         return str(ipaddress.ip_address(value))
     except ValueError:
         raise InvalidProcessorConfig(
-            f"{field_name}: {quoted(value)} is no host name and no IP address; write a name in "
-            "ASCII (xn-- form) without scheme and port, or an address without brackets"
+            f"{field_name}: {quoted(value)} is no host name and no IP address; write a name "
+            "without scheme and port, or an address without brackets"
         ) from None
 
 
-def _client_name() -> str:
-    """Return what EHLO says: a full domain name, or an address literal (RFC 5321 4.1.4)."""
-    name = socket.gethostname()
-    return name if "." in name and _HOST_NAME.fullmatch(name) else "[127.0.0.1]"
+def _client_name(field_name: str, value: str) -> str:
+    """Return a host name or an address literal, as EHLO takes them (RFC 5321 section 4.1.1.1)."""
+    literal = _LITERAL.fullmatch(value)
+    try:
+        return address_literal(literal["address"] if literal else value)
+    except ValueError:
+        name = _host_name(value)
+    if name is None:
+        raise InvalidProcessorConfig(
+            f"{field_name}: {quoted(value)} is no host name and no address literal; valid: "
+            "mail.example.com, [192.0.2.1], [IPv6:2001:db8::1]"
+        )
+    return name.rstrip(".")
+
+
+def _host_name(value: str) -> str | None:
+    """Return a host name in ASCII, or ``None`` if it is none."""
+    try:
+        name = ascii_domain(value)
+    except ValueError:
+        return None
+    return name if _HOST_NAME.fullmatch(name) else None

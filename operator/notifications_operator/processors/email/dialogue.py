@@ -15,6 +15,9 @@ from aiosmtplib import SMTPResponse, SMTPResponseException
 MAX_REPLY = 32 * 1024
 """Octets of one reply; no server has so much to say."""
 
+_MESSAGE_EXPECTED = 354
+"""Reply code that asks for the message (RFC 5321 section 4.3.2)."""
+
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -49,6 +52,11 @@ class Dialogue(asyncio.Protocol):
     def is_answered(self) -> bool:
         """Whether the next reply is there already."""
         return bool(self._replies)
+
+    @property
+    def is_addressed(self) -> bool:
+        """Whether the server has begun to say something that was not taken yet."""
+        return bool(self._replies or self._received)
 
     def tell(self, *commands: bytes) -> None:
         """Send commands in one write; each is answered by one `reply`.
@@ -118,7 +126,9 @@ class Dialogue(asyncio.Protocol):
         try:
             while self._received and (reply := self._parsed()) is not None:
                 self._replies.append(reply)
-                self._expected -= 1
+                # After 354 comes one more, to the message, and servers may not wait for its end.
+                if reply.code != _MESSAGE_EXPECTED:
+                    self._expected -= 1
         except SMTPResponseException as error:
             self._end(error)
         self._announce()

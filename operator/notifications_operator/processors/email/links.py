@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from ...api.notification import LINK_PATTERN
+from .domains import ascii_domain
 from .text import one_line
 
 MAX_LINK = 2048
@@ -78,6 +79,6 @@ def _to(url: str, base: str | None) -> Link:
 def _readable(host: str) -> str:
     """Return a host as ASCII, so that no letter can pass for another."""
     try:
-        return host.encode("idna").decode("ascii")
-    except UnicodeError:
+        return ascii_domain(host)
+    except ValueError:
         return ascii(host)[1:-1]

@@ -13,7 +13,7 @@ from email.utils import format_datetime
 from ...api.notification import Severity
 from ..base import OutboundNotification
 from . import headers
-from .addresses import Mailbox, domain_of
+from .addresses import Mailbox, domain_of, wire_address
 from .rendering import MAX_FACT, Content
 from .text import one_line
 
@@ -54,7 +54,8 @@ class PreparedMessage:
             belongs to the thread of a scope.
         """
         message_id = f"<{identity}@{self.domain}>"
-        fields = [f"To: {address}\r\n".encode(), headers.structured("Message-ID", message_id)]
+        to = address if address.isascii() else wire_address(address)
+        fields = [f"To: {to}\r\n".encode(), headers.structured("Message-ID", message_id)]
         if first_identity is not None and not self.threaded:
             fields += _reply_to(f"<{first_identity}@{self.domain}>")
         return b"".join([*fields, self.body])

@@ -24,6 +24,7 @@ from aiosmtplib import (
 from ...api.reasons import Reason
 from ..errors import DeliveryError, Scope
 from .config import Credentials, Encryption, SMTPServer
+from .domains import address_literal
 from .replies import Phase, Reply, refusal
 from .timeouts import Timeouts
 
@@ -55,7 +56,7 @@ async def open_session(server: SMTPServer, timeouts: Timeouts) -> SMTP:
         use_tls=server.encryption is Encryption.IMPLICIT,
         start_tls=False,
         tls_context=server.tls_context,
-        local_hostname=server.client_name,
+        local_hostname=server.client_name or address_literal(connected.getsockname()[0]),
         timeout=None,
     )
     try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ...api.email import EmailConfig
 from ...api.reasons import Reason
 from ...catalog.quoting import quoted
 from ..errors import Skip
-from .addresses import VALID_ADDRESS, domain_of, is_address, normalized
+from .addresses import domain_of, normalized, wire_address
+from .domains import normalized_domain
 
 
 class AddressPolicy:
@@ -18,20 +19,22 @@ class AddressPolicy:
     domains is skipped; else, without allowed domains, one outside an allow list is skipped. The
     deny list comes last and always wins (``NotificationsEmailProcessor.getRecipientEmails``). A
     list that is empty is a list: it allows nobody. Domains are compared whole, without their
-    sub-domains.
+    sub-domains, and as DNS has them: ``bücher.example`` is ``xn--bcher-kva.example``.
     """
 
     def __init__(self, config: EmailConfig) -> None:
-        self._domains = _normalized(config.allowed_email_domains)
-        self._allowed = _normalized(config.allowlist_email_addresses)
-        self._denied = _normalized(config.denylist_email_addresses) or frozenset()
+        self._domains = _each(normalized_domain, config.allowed_email_domains)
+        self._allowed = _each(normalized, config.allowlist_email_addresses)
+        self._denied = _each(normalized, config.denylist_email_addresses) or frozenset()
 
     def objection(self, address: str) -> Skip | None:
         """Return why an address gets no mail, or ``None`` if it may."""
-        if not is_address(address):
+        try:
+            wire_address(address)
+        except ValueError as error:
             return Skip(
                 reason=Reason.INVALID_ADDRESS,
-                message=f"{quoted(address)} is not an e-mail address; valid: {VALID_ADDRESS}",
+                message=f"{quoted(address)} is not an e-mail address: {error}",
             )
         if (blocked := self._block(normalized(address))) is not None:
             return Skip(reason=Reason.BLOCKED, message=f"{quoted(address)} is {blocked}")
@@ -49,5 +52,5 @@ class AddressPolicy:
         return None
 
 
-def _normalized(values: Iterable[str] | None) -> frozenset[str] | None:
-    return None if values is None else frozenset(map(normalized, values))
+def _each(normalize: Callable[[str], str], values: Iterable[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(map(normalize, values))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Self
 
@@ -26,8 +27,8 @@ from ..base import (
     Target,
     delivery_identity,
 )
-from ..errors import DeliveryError, InvalidProcessorConfig, Outcome, Skip
-from .addresses import AddressBook, Mailbox, domain_of, normalized
+from ..errors import DeliveryError, InvalidProcessorConfig, Outcome, Scope, Skip
+from .addresses import AddressBook, Mailbox, domain_of, normalized, wire_address
 from .config import smtp_secret_keys, smtp_server
 from .message import PreparedMessage, prepare
 from .policy import AddressPolicy
@@ -85,6 +86,8 @@ class EmailProcessor(Processor):
         )
         self._app_base_url = context.environment.app_base_url
         self._policy = AddressPolicy(config)
+        broadcasts = config.broadcast_config
+        self._receivers = _addresses_by_key(broadcasts.receiver_emails if broadcasts else ())
         self._book = AddressBook(config.cache.ttl, clock)
         self._now = now
         self._prepared: OrderedDict[
@@ -126,17 +129,26 @@ class EmailProcessor(Processor):
         """Say who gets a mail, and who does not and why.
 
         Of two users with one address the first gets it. A broadcast reaches whom
-        ``broadcastConfig`` says; users without an address are no part of it.
+        ``broadcastConfig`` says; users without an address are no part of it, unless nobody has one.
         """
         if not audience.broadcast:
-            return list(self._user_targets(audience.users))
+            unknown = [
+                Target(recipient=str(ref), skip=_unknown_member(str(ref)))
+                for ref in audience.members_without_entity
+            ]
+            return [*self._user_targets(audience.users), *unknown]
         match self._config.broadcast_config:
             case BroadcastConfig(receiver="users"):
-                return list(self._user_targets(audience.users, without_address=False))
+                reached = list(self._user_targets(audience.users, without_address=False))
+                return reached or list(self._user_targets(audience.users))
             case BroadcastConfig(receiver="config", receiver_emails=addresses):
                 return list(_address_targets(addresses, self._policy))
             case _:
                 return ()
+
+    def remembers(self, user: str) -> bool:
+        """Return whether the user's address was looked up within ``cache.ttl``."""
+        return self._book.address_of(user, None) is not None
 
     async def send(
         self,
@@ -175,7 +187,8 @@ class EmailProcessor(Processor):
     ) -> Outcome:
         address = self._address(recipient, context.directory)
         if address is None:
-            return _no_address(recipient)
+            known = context.directory.get(EntityRef.parse(recipient)) is not None
+            return _no_address(recipient) if known else _unknown_user(recipient)
         # Once more: the address may have changed since the snapshot was taken.
         if (skip := self._policy.objection(address)) is not None:
             return skip
@@ -191,8 +204,10 @@ class EmailProcessor(Processor):
             return error
 
     def _address(self, recipient: str, directory: Directory) -> str | None:
+        """Return where a recipient is reached, or ``None`` if that is not known."""
         if "@" in recipient:
-            return recipient
+            # Of one that is not configured any more only the recipient is known.
+            return self._receivers.get(recipient, recipient)
         user = directory.get(EntityRef.parse(recipient))
         return self._book.address_of(recipient, user.email if user else None)
 
@@ -241,12 +256,14 @@ def _mailbox(field_name: str, text: str) -> Mailbox:
         mailbox = Mailbox.parse(text)
     except ValueError as error:
         raise InvalidProcessorConfig(f"{field_name}: {quoted(text)} is invalid: {error}") from None
-    if not mailbox.address.isascii():
+    address = wire_address(mailbox.address)
+    if not address.isascii():
         # Every mail carries it, and not every server takes it.
         raise InvalidProcessorConfig(
-            f"{field_name}: {quoted(text)} is invalid: write the address in ASCII (xn-- form)"
+            f"{field_name}: {quoted(text)} is invalid: what is before the @ must be in ASCII, "
+            "because not every server takes other letters there"
         )
-    return mailbox
+    return replace(mailbox, address=address)
 
 
 def _transport(context: ProcessorContext, config: EmailConfig) -> Transport:
@@ -261,20 +278,49 @@ def _transport(context: ProcessorContext, config: EmailConfig) -> Transport:
 
 
 def _address_targets(receivers: Sequence[str], policy: AddressPolicy) -> Iterator[Target]:
-    for address in dict.fromkeys(map(_receiver_address, receivers)):
-        yield Target(recipient=address, skip=policy.objection(address))
+    for key, address in _addresses_by_key(receivers).items():
+        yield Target(recipient=key, skip=policy.objection(address))
+
+
+def _addresses_by_key(receivers: Sequence[str]) -> Mapping[str, str]:
+    """Return the addresses to send to, as they were written, by the recipients they stand for.
+
+    Of several that are one the first counts. A recipient is the address in lower case, which
+    stays what it is when somebody writes other capitals: the ledger knows it by that.
+    """
+    first: dict[str, str] = {}
+    for address in map(_receiver_address, receivers):
+        first.setdefault(normalized(address), address)
+    return {address.lower(): address for address in first.values()}
 
 
 def _receiver_address(text: str) -> str:
     """Return the address of ``Name <address>``, or the text if it is none, to be skipped."""
     try:
-        return normalized(Mailbox.parse(text.strip()).address)
+        return Mailbox.parse(text.strip()).address
     except ValueError:
-        return normalized(text)
+        return text.strip()
 
 
 def _no_address(ref: str) -> Skip:
     return Skip(reason=Reason.NO_ADDRESS, message=f"{ref} has no e-mail address in the catalog")
+
+
+def _unknown_user(ref: str) -> DeliveryError:
+    """Return why a user who was known is not sent to now: the catalog may be read in part only."""
+    return DeliveryError(
+        Reason.UNKNOWN_ENTITIES,
+        f"the catalog does not know {ref}",
+        scope=Scope.RECIPIENT,
+        retryable=True,
+    )
+
+
+def _unknown_member(ref: str) -> Skip:
+    return Skip(
+        reason=Reason.UNKNOWN_ENTITIES,
+        message=f"a group names {ref} as a member, and the catalog has no entity of it",
+    )
 
 
 def _duplicate(owner: str) -> Skip:

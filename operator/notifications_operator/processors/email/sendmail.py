@@ -29,25 +29,25 @@ _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"}
 _Meaning = tuple[Reason, Scope, bool]
 
 _EXIT_STATUS: dict[int, _Meaning] = {
-    64: (Reason.INVALID_CONFIG, Scope.PROCESSOR, False),  # EX_USAGE: knows no -i, -f or --
+    64: (Reason.INVALID_CONFIG, Scope.PROCESSOR, True),  # EX_USAGE: knows no -i, -f or --
     65: (Reason.CONTENT_REJECTED, Scope.MESSAGE, False),  # EX_DATAERR
     66: (Reason.CONTENT_REJECTED, Scope.MESSAGE, False),  # EX_NOINPUT
     67: (Reason.RECIPIENT_REJECTED, Scope.RECIPIENT, False),  # EX_NOUSER
     68: (Reason.RECIPIENT_REJECTED, Scope.RECIPIENT, False),  # EX_NOHOST
-    69: (Reason.SERVER_BUSY, Scope.MESSAGE, True),  # EX_UNAVAILABLE: also "mail system is down"
-    70: (Reason.SERVER_BUSY, Scope.MESSAGE, True),  # EX_SOFTWARE
-    71: (Reason.SERVER_BUSY, Scope.MESSAGE, True),  # EX_OSERR
+    69: (Reason.SERVER_BUSY, Scope.RECIPIENT, True),  # EX_UNAVAILABLE: also "mail system is down"
+    70: (Reason.SERVER_BUSY, Scope.RECIPIENT, True),  # EX_SOFTWARE
+    71: (Reason.SERVER_BUSY, Scope.RECIPIENT, True),  # EX_OSERR
     72: (Reason.INVALID_CONFIG, Scope.PROCESSOR, True),  # EX_OSFILE: a system file is missing
-    73: (Reason.SERVER_BUSY, Scope.MESSAGE, True),  # EX_CANTCREAT: no queue file
-    74: (Reason.SERVER_BUSY, Scope.MESSAGE, True),  # EX_IOERR
-    75: (Reason.SERVER_BUSY, Scope.MESSAGE, True),  # EX_TEMPFAIL
-    76: (Reason.SERVER_BUSY, Scope.MESSAGE, True),  # EX_PROTOCOL
-    77: (Reason.POLICY_DENIED, Scope.PROCESSOR, False),  # EX_NOPERM: may not send
+    73: (Reason.SERVER_BUSY, Scope.RECIPIENT, True),  # EX_CANTCREAT: no queue file
+    74: (Reason.SERVER_BUSY, Scope.RECIPIENT, True),  # EX_IOERR
+    75: (Reason.SERVER_BUSY, Scope.RECIPIENT, True),  # EX_TEMPFAIL
+    76: (Reason.SERVER_BUSY, Scope.RECIPIENT, True),  # EX_PROTOCOL
+    77: (Reason.POLICY_DENIED, Scope.PROCESSOR, True),  # EX_NOPERM: may not send
     78: (Reason.INVALID_CONFIG, Scope.PROCESSOR, True),  # EX_CONFIG: the program's own
 }
 """What the exit statuses of ``sysexits.h`` mean; any other is tried again."""
 
-_OTHER_EXIT: _Meaning = (Reason.UNKNOWN, Scope.MESSAGE, True)
+_OTHER_EXIT: _Meaning = (Reason.UNKNOWN, Scope.RECIPIENT, True)
 
 
 class SendmailTransport:
@@ -160,7 +160,7 @@ class SendmailTransport:
             return DeliveryError(
                 Reason.AMBIGUOUS,
                 f"{self._path} {what} after it had the whole message; it may have queued it",
-                scope=Scope.MESSAGE,
+                scope=Scope.RECIPIENT,
                 retryable=True,
             )
         return DeliveryError(reason, f"{self._path} {what}", scope=Scope.RECIPIENT, retryable=True)

@@ -13,7 +13,7 @@ from ..errors import DeliveryError, LeaseLost, Receipt, Scope
 from .config import SMTPServer
 from .dialogue import Dialogue
 from .opening import open_session
-from .replies import Phase, Reply, refusal
+from .replies import Envelope, Phase, Reply, refusal
 from .timeouts import Timeouts
 from .transport import Mail, MaySend, check
 
@@ -54,6 +54,7 @@ class SMTPConnection:
         self._server = server
         self._timeouts = timeouts
         self._in_transaction = False
+        self._mail: Mail | None = None
         self._dialogue = Dialogue(cast(asyncio.Transport, client.transport))
 
     @classmethod
@@ -138,7 +139,8 @@ class SMTPConnection:
         if not mail.recipient.isascii() and "smtputf8" not in self._extensions:
             raise DeliveryError(
                 Reason.INVALID_ADDRESS,
-                f"{self._server.address} does not take addresses outside ASCII (SMTPUTF8)",
+                f"{self._server.address} does not take addresses with letters outside ASCII before "
+                "their @ (SMTPUTF8)",
                 scope=Scope.RECIPIENT,
                 retryable=False,
             )
@@ -157,6 +159,7 @@ class SMTPConnection:
             await self.reset()
         self.messages += 1
         self._in_transaction = True
+        self._mail = mail
         from_ = b"MAIL FROM:<%b>" % mail.sender.encode()
         to = b"RCPT TO:<%b>" % mail.recipient.encode()
         check(may_send)
@@ -231,16 +234,16 @@ class SMTPConnection:
         reply = self._reply(response)
         if reply.code == 421:
             # RFC 5321 section 3.8: the server closes, whatever it was asked.
-            raise ConnectionLost(refusal(phase, reply))
+            raise ConnectionLost(self._refusal(phase, reply))
         if reply.negative:
-            raise refusal(phase, reply)
+            raise self._refusal(phase, reply)
         raise self._out_of_step(phase, response.code, response.message)
 
     async def _message(self, data: bytes) -> Receipt:
         """Send the message and hear what becomes of it.
 
-        Until the end-of-data mark is handed over, the server cannot accept; after it, only an
-        answer tells.
+        Until the end-of-data mark is handed over, the server cannot accept, but it can refuse;
+        after it, only an answer tells.
         """
         octets = stuffed(data)
         last = max(0, len(octets) - BLOCK_SIZE)
@@ -249,21 +252,48 @@ class SMTPConnection:
                 async with asyncio.timeout(self._timeouts.block):
                     self._dialogue.write(octets[start : min(start + BLOCK_SIZE, last)])
                     await self._dialogue.drain()
-            if not self.usable:
+                    # Lets the loop read: a full socket alone would make it do so.
+                    await asyncio.sleep(0)
+                if self._dialogue.is_addressed:
+                    break
+            if not self._dialogue.is_addressed and not self.usable:
                 raise ConnectionResetError
-        except TimeoutError as error:
-            raise self._interrupted(Reason.TIMEOUT, "stopped taking the message") from error
-        except OSError as error:
-            raise self._interrupted(
-                Reason.CONNECT_FAILED, "closed the connection within the message"
-            ) from error
+        except (TimeoutError, OSError) as error:
+            if not self._dialogue.is_addressed:
+                raise self._broken_off(error) from error
+        if self._dialogue.is_addressed:
+            raise await self._early_refusal()
         return await self._end(octets[last:])
+
+    async def _early_refusal(self) -> DeliveryError:
+        """Hear an answer that came before the end of the message, and give the connection up.
+
+        What the server takes the rest of the message for, nobody knows.
+        """
+        try:
+            async with asyncio.timeout(self._timeouts.command):
+                response = await self._dialogue.reply()
+        except (TimeoutError, OSError, SMTPResponseException) as error:
+            return self._broken_off(error)
+        finally:
+            self.abort()
+        reply = self._reply(response)
+        if reply.negative:
+            return self._refusal(Phase.MESSAGE, reply)
+        return self._interrupted(
+            Reason.CONNECT_FAILED, f"answered within the message, out of turn: {reply}"
+        )
+
+    def _broken_off(self, error: Exception) -> DeliveryError:
+        if isinstance(error, TimeoutError):
+            return self._interrupted(Reason.TIMEOUT, "stopped taking the message")
+        return self._interrupted(Reason.CONNECT_FAILED, "closed the connection within the message")
 
     async def _end(self, block: bytes) -> Receipt:
         """Send the last block, which carries the end-of-data mark."""
         try:
             async with asyncio.timeout(self._timeouts.final):
-                self._dialogue.write(block, replies=1)
+                self._dialogue.write(block)
                 response = await self._dialogue.reply()
         except TimeoutError as error:
             # The answer can be there all the same: it came in the moment in which time ran out.
@@ -282,7 +312,12 @@ class SMTPConnection:
             raise self._ambiguous(f"answered out of turn: {reply}")
         if reply.code == 421:
             self.abort()
-        raise refusal(Phase.MESSAGE, reply)
+        raise self._refusal(Phase.MESSAGE, reply)
+
+    def _refusal(self, phase: Phase, reply: Reply) -> DeliveryError:
+        mail = self._mail
+        envelope = Envelope(sender=mail.sender, recipient=mail.recipient) if mail else None
+        return refusal(phase, reply, envelope)
 
     def _reply(self, response: SMTPResponse) -> Reply:
         return Reply.parse(response.code, response.message, self._server.redactor)
@@ -309,7 +344,7 @@ class SMTPConnection:
             Reason.AMBIGUOUS,
             f"{self._server.address} {what} after the whole message was sent; it may have been "
             "accepted",
-            scope=Scope.MESSAGE,
+            scope=Scope.RECIPIENT,
             retryable=True,
         )
 

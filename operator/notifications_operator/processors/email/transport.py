@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import LeaseLost, Receipt
+from .addresses import wire_address
 
 MaySend = Callable[[], bool]
 """Says whether this process still leads; `SendContext.may_send`."""
@@ -14,11 +15,25 @@ MaySend = Callable[[], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Mail:
-    """A message and its envelope (RFC 5321 section 2.3.1), with one recipient."""
+    """A message and its envelope (RFC 5321 section 2.3.1), with one recipient.
+
+    However they were written, the addresses are those of the wire (`wire_address`).
+
+    Raises
+    ------
+    ValueError
+        If one of them is outside ASCII and has no such form.
+    """
 
     sender: str
     recipient: str
     data: bytes
+
+    def __post_init__(self) -> None:
+        if not self.sender.isascii():
+            object.__setattr__(self, "sender", wire_address(self.sender))
+        if not self.recipient.isascii():
+            object.__setattr__(self, "recipient", wire_address(self.recipient))
 
 
 class Transport(Protocol):

@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from ...api.reasons import Reason
+from ...tls import client_context
 from ..base import GatewayAddress
 from ..errors import DeliveryError, Scope
 from .answers import no_answer, refusal
@@ -104,7 +105,9 @@ class GatewayClient:
         """Return the session; it belongs to the loop that runs now."""
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                limit=self._connections, keepalive_timeout=KEEPALIVE_SECONDS
+                limit=self._connections,
+                keepalive_timeout=KEEPALIVE_SECONDS,
+                ssl=client_context(),
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,

@@ -86,7 +86,8 @@ class InboxProcessor(Processor):
         """
         if audience.broadcast:
             return [Target(recipient=BROADCAST)]
-        refs = [*(user.ref for user in audience.users), *audience.strangers]
+        users = [user.ref for user in audience.users]
+        refs = [*users, *audience.strangers, *audience.members_without_entity]
         return [Target(recipient=str(ref)) for ref in refs]
 
     async def send(

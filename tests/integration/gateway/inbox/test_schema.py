@@ -93,25 +93,6 @@ async def test_several_processes_may_migrate_at_once(postgres: Postgres) -> None
             await database.close()
 
 
-async def test_tables_of_a_newer_release_are_left_alone(
-    settings: DatabaseSettings, caplog: pytest.LogCaptureFixture
-) -> None:
-    database = Database(settings)
-    await database.start()
-    await deliver(Inbox(database), row())
-
-    def upgrade(connection: Connection) -> None:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-
-    await in_connection(database, upgrade)
-    await database.close()
-    older = Database(settings)
-    await older.start()
-    assert len(await everything(Inbox(older))) == 1
-    await older.close()
-    assert "the database is of a newer release (9999)" in caplog.text
-
-
 async def test_failed_migration_leaves_nothing(settings: DatabaseSettings) -> None:
     engine = make_engine(settings)
     made: list[str] = []

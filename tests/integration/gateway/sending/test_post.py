@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -81,6 +82,18 @@ async def test_the_request_of_the_issue(
     assert UUID(row["id"]) == row_id(origin=SUBJECT, scope=None, uid=uid, user="")
     assert (row["user"], row["origin"], row["read"]) == (None, SUBJECT, None)
     assert row["payload"]["title"] == "Title of broadcast message"
+
+
+async def test_a_body_with_a_byte_order_mark(
+    gateway: RunningGateway, cluster: NotificationCluster
+) -> None:
+    response = await gateway.client.post(
+        PATH,
+        content=codecs.BOM_UTF8 + json.dumps(BROADCAST).encode(),
+        headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": JSON},
+    )
+    assert response.status_code == 200, response.text
+    assert cluster.only()["spec"]["payload"] == BROADCAST["payload"]
 
 
 async def test_recipients_that_are_nobody(
@@ -175,10 +188,11 @@ BAD: dict[str, tuple[bytes, str, int, str]] = {
     "a list": (b"[]", JSON, 400, "body: must be an object"),
     "null": (b"null", JSON, 400, "body: must be an object"),
     "bad types": (b'{"recipients":1,"payload":"x"}', JSON, 400, "recipients: must be an object"),
-    "a byte order mark": (b"\xef\xbb\xbf{}", JSON, 400, "The body is not JSON"),
     "invalid UTF-8": (titled(b'"\xff"'), JSON, 400, "The body is not UTF-8"),
     "UTF-16": (json.dumps(BROADCAST).encode("utf-16"), JSON, 400, "The body is not UTF-8"),
     "half a surrogate": (titled(b'"\\ud800"'), JSON, 400, "half a surrogate pair"),
+    "nothing but a mark": (codecs.BOM_UTF8, JSON, 400, "The body is empty"),
+    "two marks": (codecs.BOM_UTF8 * 2 + b"{}", JSON, 400, "The body is not JSON"),
     "NUL": (titled(b'"a\\u0000b"'), JSON, 400, "U+0000"),
     "NUL in a key": (deep(1).replace(b'"a"', b'"\\u0000"'), JSON, 400, "U+0000"),
     "deep JSON": (deep(64), JSON, 400, "nested too deeply"),

@@ -89,6 +89,15 @@ async def test_without_a_file_nobody_is_known() -> None:
     assert await subject(known, FIRST) is None
 
 
+@pytest.mark.parametrize("start", ["", "# ours\n", "---\n"])
+async def test_a_file_with_a_byte_order_mark(file: Path, start: str) -> None:
+    file.write_text(f"\ufeff{start}{file.read_text()}")
+    known = tokens(file)
+    await known.load()
+    assert known.problem is None
+    assert await subject(known, FIRST) == "external:a"
+
+
 async def test_a_changed_file_is_read(file: Path) -> None:
     known = tokens(file)
     await known.load()

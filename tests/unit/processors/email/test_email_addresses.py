@@ -13,6 +13,7 @@ from notifications_operator.processors.email.addresses import (
     Mailbox,
     is_address,
     normalized,
+    wire_address,
 )
 
 GOOD = [
@@ -25,6 +26,9 @@ GOOD = [
     "üser@example.com",
     "user@bücher.example",
     "用户@例子.公司",
+    "jane@例子。公司",
+    "jane@\u0646\u0627\u0645\u0647\u200c\u0627\u06cc.com",
+    "jane@" + "x" * 63 + ".example",
     "x" * 64 + "@example.com",
 ]
 
@@ -68,6 +72,19 @@ BAD = [
     "jane@example..com",
     "jane@-example.com",
     "jane@[127.0.0.1]",
+    "jane@bücher.example.",
+    "jane@-bücher.-example",
+    "jane@bü..cher.example",
+    "jane@exam\u200bple.com",
+    "jane@exam\u00adple.com",
+    "ja\u200cne@example.com",
+    "jane@x\u200cü.example",
+    "jane@\u0301x.example",
+    "jane@evil\uff20ü.example",
+    "jane@℀.ü",
+    "jane@" + "x" * 64 + ".example",
+    "jane@" + "ü" * 60 + ".example",
+    "jane@" + ".".join(["ü" * 20] * 10),
     "</script>@example.com",
     "x" * 65 + "@example.com",
     "ü" * 33 + "@example.com",
@@ -95,8 +112,50 @@ def test_what_passes_can_stand_on_a_command_line_and_in_a_header(text: str) -> N
         assert text.count("@") == 1
         assert text[0] != "@" != text[-1]
         assert not set(text) & set(UPSTREAM_FORBIDS)
-        assert text.isprintable()
-        assert len(text.encode()) <= 254
+        assert text.replace("\u200c", "").replace("\u200d", "").isprintable()
+        address = wire_address(text)
+        assert len(address.encode()) <= 254
+        assert wire_address(address) == address
+        assert address.rpartition("@")[0] == text.rpartition("@")[0]
+        assert address.rpartition("@")[2].isascii()
+        assert normalized(address) == normalized(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("Jane.Doe@Example.COM", "Jane.Doe@Example.COM"),
+        ("Jürgen@BÜCHER.example", "Jürgen@xn--bcher-kva.example"),
+        ("juergen@bücher.example", "juergen@xn--bcher-kva.example"),
+        ("juergen@xn--bcher-kva.example", "juergen@xn--bcher-kva.example"),
+        ("jane@mail\uff0eexample。com", "jane@mail.example.com"),
+    ],
+)
+def test_only_the_domain_is_written_in_ascii(text: str, address: str) -> None:
+    assert wire_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("jane@" + "ü" * 60 + ".example", "at most 63"),
+        ("jane@אa.example", "right-to-left"),
+        ("jane@exa mple.com", "valid: name@example.com"),
+        ("x" * 65 + "@example.com", "64 octets before its @"),
+        ("x" * 300, "254 characters"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_said(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem) as caught:
+        wire_address(text)
+
+    assert str(caught.value).isascii()
+
+
+def test_addresses_are_compared_with_their_domains_in_ascii() -> None:
+    forms = ("Ada@münchen.example", "ada@XN--mnchen-3ya.example", " ada@MÜNCHEN。example")
+
+    assert {normalized(form) for form in forms} == {"ada@xn--mnchen-3ya.example"}
 
 
 def test_addresses_are_compared_without_case_and_surrounding_space() -> None:

@@ -162,6 +162,7 @@ def test_ignore_tls_beside_credentials_is_refused_at_run_time_too() -> None:
         ("mail.example.com.", "mail.example.com.:587", "mail.example.com"),
         ("192.0.2.1", "192.0.2.1:587", "192.0.2.1"),
         ("2001:db8::1", "[2001:db8::1]:587", "2001:db8::1"),
+        ("Mail.Bücher.example", "mail.xn--bcher-kva.example:587", "mail.xn--bcher-kva.example"),
     ],
 )
 def test_where_to_connect(hostname: str, address: str, server_name: str) -> None:
@@ -171,18 +172,57 @@ def test_where_to_connect(hostname: str, address: str, server_name: str) -> None
     assert result.server_name == server_name
 
 
-def test_the_name_in_the_certificate_may_differ() -> None:
-    assert server(smtp(tls={"serverName": "mx.example.com"})).server_name == "mx.example.com"
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [("mx.example.com", "mx.example.com"), ("bücher.example", "xn--bcher-kva.example")],
+)
+def test_the_name_in_the_certificate_may_differ(given: str, name: str) -> None:
+    assert server(smtp(tls={"serverName": given})).server_name == name
 
 
-@pytest.mark.parametrize("hostname", ["a..b", ".", "x" * 64 + ".com", "-a", "::zz", "1:2"])
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (None, None),
+        ("notifications.example.com", "notifications.example.com"),
+        ("notifications.example.com.", "notifications.example.com"),
+        ("Bücher.example", "xn--bcher-kva.example"),
+        ("bücher.example\u3002", "xn--bcher-kva.example"),
+        ("relay", "relay"),
+        ("10.1.2.3", "[10.1.2.3]"),
+        ("[10.1.2.3]", "[10.1.2.3]"),
+        ("2001:db8::1", "[IPv6:2001:db8::1]"),
+        ("[IPv6:2001:DB8:0::1]", "[IPv6:2001:db8::1]"),
+        ("[ipv6:2001:db8::1]", "[IPv6:2001:db8::1]"),
+        ("[2001:db8::1]", "[IPv6:2001:db8::1]"),
+    ],
+)
+def test_how_the_operator_introduces_itself(given: str | None, name: str | None) -> None:
+    assert server(smtp(name=given)).client_name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["a..b", ".", "-a", "ü" * 60 + ".example", "[10.1.2]", "[10.1.2.3.4]", "[IPv6:::zz]"]
+)
+def test_an_introduction_that_is_none(name: str) -> None:
+    with pytest.raises(InvalidProcessorConfig, match=r"transportConfig\.name: .*; valid: mail\."):
+        _unchecked(name=name)
+
+
+def _unchecked(**fields: Any) -> Any:
+    """Read a transport that the API server would have refused."""
+    processor_spec = spec(smtp())
+    assert processor_spec.email is not None
+    transport = processor_spec.email.transport_config.model_copy(update=fields)
+    return smtp_server(processor_spec, transport, {})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "hostname", ["a..b", ".", "x" * 64 + ".com", "-a", "::zz", "1:2", "ü" * 60, "ü\u202e.example"]
+)
 def test_a_host_that_is_none(hostname: str) -> None:
-    unchecked = spec(smtp()).model_copy(deep=True)
-    assert unchecked.email is not None
-    transport = unchecked.email.transport_config.model_copy(update={"hostname": hostname})
-
     with pytest.raises(InvalidProcessorConfig, match=r"transportConfig\.hostname"):
-        smtp_server(unchecked, transport, {})  # type: ignore[arg-type]
+        _unchecked(hostname=hostname)
 
 
 def test_which_secrets_are_needed() -> None:
@@ -198,6 +238,13 @@ def test_which_secrets_are_needed() -> None:
 def test_our_own_addresses_name_their_field(field: str, value: str) -> None:
     fields: dict[str, Any] = {field: value}
     with pytest.raises(InvalidProcessorConfig, match=rf"spec\.email\.{field}: .* is invalid"):
+        EmailProcessor.create(context(spec(**fields)))
+
+
+@pytest.mark.parametrize("field", ["sender", "replyTo"])
+def test_our_own_addresses_are_in_ascii_before_the_at(field: str) -> None:
+    fields: dict[str, Any] = {field: "Name <jäne@bücher.example>"}
+    with pytest.raises(InvalidProcessorConfig, match=r"what is before the @ must be in ASCII"):
         EmailProcessor.create(context(spec(**fields)))
 
 

@@ -167,10 +167,16 @@ def test_different_topics_are_different_lists_however_odd() -> None:
     assert all(len(list_id) <= 255 for list_id in found)
 
 
-def test_an_address_outside_ascii_makes_the_header_utf8() -> None:
+def test_a_local_part_outside_ascii_makes_the_header_utf8() -> None:
     message = assert_sound(raw(notification(), address="jäne@bücher.example"), ascii_only=False)
 
-    assert message["To"] == "jäne@bücher.example"
+    assert message["To"] == "jäne@xn--bcher-kva.example"
+
+
+def test_a_domain_outside_ascii_leaves_the_header_in_ascii() -> None:
+    message = assert_sound(raw(notification(), address="Jane@bücher.example"))
+
+    assert message["To"] == "Jane@xn--bcher-kva.example"
 
 
 def test_the_same_delivery_is_the_same_bytes() -> None:

@@ -45,6 +45,20 @@ DENIED = {"denylistEmailAddresses": ["Bad@Example.com", "friend@partner.example"
         (ALLOWED | DENIED, "friend@partner.example", "denylistEmailAddresses"),
         (DOMAINS | ALLOWED | DENIED, "bad@elsewhere.example", "allowedEmailDomains"),
         ({"denylistEmailAddresses": []}, "jane@example.com", None),
+        # Domains outside ASCII are compared as DNS has them.
+        ({"allowedEmailDomains": ["München.example"]}, "jane@xn--mnchen-3ya.example", None),
+        ({"allowedEmailDomains": ["XN--mnchen-3ya.example"]}, "jane@münchen.example", None),
+        (
+            {"allowedEmailDomains": ["munchen.example"]},
+            "jane@münchen.example",
+            "allowedEmailDomains",
+        ),
+        ({"allowlistEmailAddresses": ["Jane@münchen.example"]}, "jane@MÜNCHEN.example", None),
+        (
+            {"denylistEmailAddresses": ["jane@xn--mnchen-3ya.example"]},
+            "jane@münchen.example",
+            "denylistEmailAddresses",
+        ),
     ],
 )
 def test_who_may_get_mail(lists: dict[str, Any], address: str, blocked_by: str | None) -> None:
@@ -56,7 +70,7 @@ def test_who_may_get_mail(lists: dict[str, Any], address: str, blocked_by: str |
         assert skip is not None
         assert skip.reason is Reason.BLOCKED
         assert blocked_by in skip.message
-        assert address in skip.message
+        assert ascii(address)[1:-1] in skip.message
 
 
 def test_the_format_is_checked_before_all_lists() -> None:
@@ -66,6 +80,14 @@ def test_the_format_is_checked_before_all_lists() -> None:
 
     assert skip is not None
     assert skip.reason is Reason.INVALID_ADDRESS
+
+
+def test_a_domain_that_cannot_be_written_in_ascii_is_explained() -> None:
+    skip = policy().objection("jane@" + "ü" * 60 + ".example")
+
+    assert skip is not None
+    assert skip.reason is Reason.INVALID_ADDRESS
+    assert "its domain has no form in ASCII: a part of it has 66 characters" in skip.message
 
 
 @pytest.mark.parametrize("hostile", ["a\r\nb", "\u202eevil", "\ud800", "\0", "x" * 1_000_000])

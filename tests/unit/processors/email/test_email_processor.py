@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from functools import partial
 from typing import Any
 
 import pytest
 
 from notifications_operator.api.reasons import Reason
+from notifications_operator.catalog import EntityRef
 from notifications_operator.processors.base import (
     Limits,
     OutboundNotification,
@@ -100,6 +103,28 @@ def test_a_user_without_address_is_skipped() -> None:
     }
 
 
+def test_members_without_an_entity_are_skipped_by_name() -> None:
+    ghost = EntityRef.parse("user:default/ghost")
+    targets = processor().targets(
+        notification(), replace(audience(JANE), members_without_entity=[ghost])
+    )
+
+    assert reached(targets) == {
+        "user:default/jane": None,
+        "user:default/ghost": Reason.UNKNOWN_ENTITIES,
+    }
+
+
+def test_a_broadcast_to_users_without_any_address_says_so() -> None:
+    everybody = processor(broadcastConfig={"receiver": "users"})
+    reaching = partial(everybody.targets, notification(broadcast=True))
+
+    assert reached(reaching(audience(NOBODY, JANE, broadcast=True))) == {"user:default/jane": None}
+    assert reached(reaching(audience(NOBODY, broadcast=True))) == {
+        "user:default/nobody": Reason.NO_ADDRESS
+    }
+
+
 def test_two_users_with_one_address_get_one_mail() -> None:
     twin = user("twin", "JANE@Example.com")
 
@@ -113,6 +138,15 @@ def test_two_users_with_one_address_get_one_mail() -> None:
     skip = targets[1].skip
     assert skip is not None
     assert "user:default/jane" in skip.message
+
+
+def test_two_spellings_of_a_domain_are_one_address() -> None:
+    users = (user("a", "a@münchen.example"), user("b", "A@xn--mnchen-3ya.example"))
+
+    assert reached(processor().targets(notification(), audience(*users))) == {
+        "user:default/a": None,
+        "user:default/b": Reason.DUPLICATE_ADDRESS,
+    }
 
 
 def test_a_skipped_user_does_not_stand_in_the_way_of_the_next() -> None:
@@ -201,6 +235,66 @@ async def test_a_mail_goes_to_the_users_address() -> None:
     assert outbox.messages[0]["To"] == "jane@example.com"
 
 
+async def test_domains_outside_ascii_go_in_ascii() -> None:
+    outbox = Outbox()
+
+    await processor(outbox, sender="Bücher <Post@bücher.example>", replyTo="re@рф.example").send(
+        notification(topic="builds"),
+        ["user:default/juergen"],
+        sending([user("juergen", "Juergen@bücher.example")]),
+    )
+
+    (mail,), (message,) = outbox.mails, outbox.messages
+    assert (mail.sender, mail.recipient) == (
+        "Post@xn--bcher-kva.example",
+        "Juergen@xn--bcher-kva.example",
+    )
+    assert mail.data.isascii()
+    assert message["From"] == "Bücher <Post@xn--bcher-kva.example>"
+    assert message["Reply-To"] == "re@xn--p1ai.example"
+    assert message["To"] == "Juergen@xn--bcher-kva.example"
+    assert message["Message-ID"].endswith("@xn--bcher-kva.example>")
+    assert message["List-Id"].endswith(".notifications.xn--bcher-kva.example>")
+
+
+RECEIVERS = {
+    "receiver": "config",
+    "receiverEmails": [
+        "Ops Team <Ops.Team@Example.com>",
+        "OPS.TEAM@example.com",
+        "Rathaus@München.example",
+        "rathaus@xn--mnchen-3ya.example",
+    ],
+}
+
+
+async def test_a_list_of_receivers_is_compared_without_case_and_sent_to_with_it() -> None:
+    """RFC 5321 section 2.4: the case of local parts must be preserved."""
+    outbox = Outbox()
+    mail_processor = processor(outbox, broadcastConfig=RECEIVERS)
+    item = notification(broadcast=True)
+
+    targets = mail_processor.targets(item, audience(broadcast=True))
+    for target in targets:
+        await mail_processor.send(item, [target.recipient], sending())
+
+    # Rows of releases that sent to these very keys go on.
+    assert reached(targets) == {"ops.team@example.com": None, "rathaus@münchen.example": None}
+    addresses = ["Ops.Team@Example.com", "Rathaus@xn--mnchen-3ya.example"]
+    assert [mail.recipient for mail in outbox.mails] == addresses
+    assert [message["To"] for message in outbox.messages] == addresses
+
+
+async def test_a_receiver_that_is_not_configured_any_more_is_sent_to_as_recorded() -> None:
+    outbox = Outbox()
+
+    await processor(outbox, broadcastConfig=RECEIVERS).send(
+        notification(broadcast=True), ["gone@example.com"], sending()
+    )
+
+    assert [mail.recipient for mail in outbox.mails] == ["gone@example.com"]
+
+
 async def test_a_mail_goes_to_an_address_as_such() -> None:
     outbox = Outbox()
 
@@ -256,14 +350,22 @@ async def test_an_update_is_as_old_as_itself() -> None:
     assert [message["Date"].datetime for message in outbox.messages] == [CREATED, NOW]
 
 
-async def test_a_user_who_is_gone_is_skipped() -> None:
+async def test_a_user_whom_the_catalog_does_not_know_is_not_skipped() -> None:
     outbox = Outbox()
 
-    outcomes = await processor(outbox).send(notification(), ["user:default/jane"], sending())
+    (outcome,) = await processor(outbox).send(notification(), ["user:default/jane"], sending())
 
-    assert isinstance(outcomes[0], Skip)
-    assert outcomes[0].reason is Reason.NO_ADDRESS
+    assert isinstance(outcome, DeliveryError)
+    assert (outcome.reason, outcome.scope) == (Reason.UNKNOWN_ENTITIES, Scope.RECIPIENT)
+    assert outcome.retryable
     assert outbox.mails == []
+
+
+async def test_a_user_who_lost_the_address_is_skipped() -> None:
+    (outcome,) = await processor().send(notification(), ["user:default/nobody"], sending([NOBODY]))
+
+    assert isinstance(outcome, Skip)
+    assert outcome.reason is Reason.NO_ADDRESS
 
 
 @pytest.mark.parametrize(
@@ -296,11 +398,13 @@ async def test_an_address_is_remembered_from_the_snapshot_on() -> None:
 
     mail_processor.targets(notification(), audience(JANE))
     await mail_processor.send(notification(), ["user:default/jane"], sending())
+    assert mail_processor.remembers("user:default/jane")
     moment[0] = 60.0
+    assert not mail_processor.remembers("user:default/jane")
     outcomes = await mail_processor.send(notification(), ["user:default/jane"], sending())
 
     assert [mail.recipient for mail in outbox.mails] == ["jane@example.com"]
-    assert isinstance(outcomes[0], Skip)
+    assert isinstance(outcomes[0], DeliveryError)
 
 
 def test_addresses_are_remembered_for_an_hour_by_default() -> None:

@@ -51,6 +51,18 @@ def test_users_that_the_catalog_does_not_know_have_inboxes_too() -> None:
     assert [target.recipient for target in targets] == ["user:default/ada", "user:default/zoe"]
 
 
+def test_members_without_an_entity_have_inboxes_too() -> None:
+    members = [EntityRef.parse("user:default/mixedcase"), EntityRef.parse("user:default/lower")]
+    targets = made().targets(
+        notification(), replace(audience(user("ada")), members_without_entity=members)
+    )
+    assert [(target.recipient, target.skip) for target in targets] == [
+        ("user:default/ada", None),
+        ("user:default/mixedcase", None),
+        ("user:default/lower", None),
+    ]
+
+
 def test_broadcast_is_one_row_whoever_there_is() -> None:
     everybody = audience(user("ada"), user("bob"), broadcast=True)
     (target,) = made().targets(notification(broadcast=True), everybody)
