@@ -148,7 +148,7 @@ class Attempts:
         That is their own, unless some of their deliveries go after all others.
         """
         channel = self._supervisor.get(processor)
-        if channel is None or not channel.health.is_troubled_by(self._uid):
+        if not pages or channel is None or not channel.health.is_troubled_by(self._uid):
             return pages
         start = randrange(len(pages)) if channel.health.is_probing else 0  # noqa: S311 - see choose
         turned = [*pages[start:], *pages[:start]]

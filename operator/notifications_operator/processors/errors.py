@@ -65,7 +65,7 @@ class DeliveryError(Exception):
         by evidence: what other deliveries of the processor meet with.
     signature
         What identifies the same refusal of two deliveries: the other side's answer without
-        addresses, hosts, numbers and identifiers. ``None``: `code`, `enhanced_code` and `message`
+        addresses, hosts, numbers and identifiers. ``None``: `reason`, `code` and `enhanced_code`
         are compared.
     """
 

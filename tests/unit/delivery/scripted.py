@@ -61,6 +61,7 @@ class Script:
     verify_errors: deque[BaseException] = field(default_factory=deque)
     create_error: BaseException | None = None
     targets_error: BaseException | None = None
+    domain_error: BaseException | None = None
     skips: dict[str, Skip] = field(default_factory=dict)
     first_only: bool = False
     """All users have one address, so that only the first is sent to."""
@@ -162,6 +163,8 @@ class Scripted(Processor):
         return targets
 
     def domain(self, recipient: str, directory: Directory) -> str:
+        if self.script.domain_error is not None:
+            raise self.script.domain_error
         return self.script.domains.get(recipient, "example.com")
 
     async def send(

@@ -168,6 +168,25 @@ class TestWholeProcessor:
             assert {(row.state, row.reason) for row in found} == {("Failed", "PolicyDenied")}
 
 
+    async def test_a_broadcast_that_its_filter_leaves_out_goes_by_the_others(
+        self, kept: str
+    ) -> None:
+        users = refs("u", 5)
+        script, other = Script(always={"*": denied}), Script()
+        async with world(
+            scripts={"email": script, "other": other},
+            processors=("other",),
+            catalog=catalog(users),
+        ) as w:
+            w.processor("email", filter={"minSeverity": "high"})
+            await w.until(lambda: ready(w)[0] == "True", "ready")
+            w.notify("urgent", to=users, payload={"severity": "critical"})
+            await w.until(lambda: ready(w)[0] == "False", "not ready")
+            w.notify("plain", to=users)
+            done = await w.finished("plain")
+            assert done.status.summary == "5/5"
+
+
 class TestTooFast:
     @pytest.mark.parametrize("reason", [Reason.RATE_LIMITED, Reason.SERVER_BUSY])
     async def test_it_slows_down_and_stays_ready(self, reason: Reason) -> None:
@@ -435,6 +454,15 @@ class TestEvidence:
                 await w.finished(f"good-{number}")
                 # What was claimed before, and what was claimed with it, goes first.
                 assert script.recipients.index(ref) - before <= 2 * WINDOW_LIMIT
+
+
+async def test_a_processor_that_fails_to_name_domains_is_judged_all_the_same() -> None:
+    users = refs("u", 8)
+    script = Script(concurrency=1, always={users[0]: unclear}, domain_error=ValueError("bug"))
+    async with world(scripts={"email": script}, catalog=catalog(users)) as w:
+        w.notify(to=users)
+        done = await w.finished()
+        assert done.status.summary == "7/8"
 
 
 async def test_what_replaces_a_processor_says_nothing_of_the_next() -> None:

@@ -424,6 +424,20 @@ def test_addresses_are_remembered_for_an_hour_by_default() -> None:
     assert denied("denied@example.com")
 
 
+@pytest.mark.parametrize(
+    ("recipient", "domain"),
+    [
+        ("user:default/jane", "example.com"),
+        ("ops@Two.Example", "two.example"),
+        ("user:default/gone", ""),
+    ],
+)
+def test_domain_is_that_of_the_address(recipient: str, domain: str) -> None:
+    directory = sending([user("jane", "jane@Example.COM")]).directory
+
+    assert processor().domain(recipient, directory) == domain
+
+
 async def test_errors_are_outcomes() -> None:
     error = DeliveryError(
         Reason.RECIPIENT_REJECTED, "no", scope=Scope.RECIPIENT, retryable=False, code=550
