@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from .durations import Duration
-from .fields import UNCOERCED, Boolean, ObjectName, SecretKeyName
+from .fields import UNCOERCED, Boolean
 from .notification import Severity, Topic
+from .oauth2 import OAuth2Config
 from .resource import KubernetesModel
+from .secrets import SecretKeyRef
 
 _ATOM = r'[^\x00-\x20\x7f-\xa0"(),:;<>@\[\\\]]+'
 _ADDRESS = f"{_ATOM}@{_ATOM}"
@@ -37,13 +39,6 @@ Mailbox = Annotated[str, StringConstraints(max_length=320, pattern=MAILBOX_PATTE
 Address = Annotated[str, StringConstraints(max_length=320, pattern=ADDRESS_PATTERN)]
 Domain = Annotated[str, StringConstraints(max_length=253, pattern=DOMAIN_PATTERN)]
 Hostname = Annotated[str, StringConstraints(max_length=253, pattern=HOSTNAME_PATTERN)]
-
-
-class SecretKeyRef(KubernetesModel):
-    """One key of a Secret in the processor's own namespace."""
-
-    name: ObjectName
-    key: SecretKeyName
 
 
 class TLSConfig(KubernetesModel):
@@ -74,7 +69,7 @@ class _Transport(KubernetesModel):
 
 
 class SMTPTransport(_Transport):
-    """``transport: smtp``. Credentials are in the Secret that ``spec.secretRef`` names."""
+    """``transport: smtp``. A password is in the Secret that ``spec.secretRef`` names."""
 
     transport: Literal["smtp"]
     hostname: Hostname
@@ -83,9 +78,14 @@ class SMTPTransport(_Transport):
     require_tls: Boolean = False
     ignore_tls: Boolean = False
     tls: TLSConfig | None = None
+    oauth2: OAuth2Config | None = None
 
     @model_validator(mode="after")
     def _tls_is_consistent(self) -> Self:
+        if self.ignore_tls and self.oauth2 is not None:
+            raise ValueError(
+                "ignoreTls contradicts oauth2: tokens are never sent in clear; remove either"
+            )
         if self.ignore_tls and (self.secure or self.require_tls or self.tls is not None):
             raise ValueError("ignoreTls contradicts secure, requireTls and tls; remove either")
         return self

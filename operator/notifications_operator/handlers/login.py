@@ -11,7 +11,7 @@ from typing import Any
 
 import kopf
 
-from ..kube.transport import environment_proxy
+from ..proxies import environment_proxy
 
 logger = logging.getLogger(__name__)
 

@@ -299,16 +299,17 @@ async def test_authentication(
 
 
 @pytest.mark.parametrize(
-    ("reply", "reason", "retryable"),
+    ("reply", "reason", "retryable", "attempts"),
     [
-        ("535 5.7.8 credentials invalid", Reason.AUTH_FAILED, False),
-        ("534 5.7.9 too weak", Reason.AUTH_FAILED, False),
-        ("454 4.7.0 temporary failure", Reason.AUTH_FAILED, True),
-        ("421 4.3.2 closing", Reason.CONNECT_FAILED, True),
+        # PLAIN, and LOGIN because there are servers on which only that works.
+        ("535 5.7.8 credentials invalid", Reason.AUTH_FAILED, False, 2),
+        ("534 5.7.9 mechanism is too weak", Reason.AUTH_FAILED, False, 3),
+        ("454 4.7.0 temporary failure", Reason.AUTH_FAILED, True, 1),
+        ("421 4.3.2 closing", Reason.CONNECT_FAILED, True, 1),
     ],
 )
 async def test_authentication_that_is_refused(
-    authority: CertificateAuthority, reply: str, reason: Reason, retryable: bool
+    authority: CertificateAuthority, reply: str, reason: Reason, retryable: bool, attempts: int
 ) -> None:
     certificate = authority.valid()
     peer = SMTPPeer(
@@ -324,8 +325,7 @@ async def test_authentication_that_is_refused(
 
         assert (error.reason, error.scope) == (reason, Scope.PROCESSOR)
         assert error.retryable is retryable
-        # One attempt, whatever is offered: accounts are locked after a few.
-        assert peer.ledger.verbs().count("AUTH") == 1
+        assert peer.ledger.verbs().count("AUTH") == attempts
         assert "MAIL" not in peer.ledger.verbs()
         await peer.wait_for_open_connections(0)
 
@@ -383,7 +383,8 @@ async def test_a_server_that_repeats_credentials_does_not_give_them_away(
     peer = SMTPPeer(tls=STARTTLS, certificate=certificate, username=USERNAME, password=PASSWORD)
     plain = "AG15LXVzZXJuYW1lAG15LXBhc3N3b3Jk"
     async with peer, pool_to(peer, certificate) as pool:
-        peer.fail(Step.AUTH, f"535 5.7.8 bad: {USERNAME} {PASSWORD} {plain} {USERNAME}\0{PASSWORD}")
+        said = f"535 5.7.8 bad: {USERNAME} {PASSWORD} {plain} {USERNAME}\0{PASSWORD}"
+        peer.fail(Step.AUTH, said, times=None)
         with caplog.at_level("DEBUG"):
             error = await failure(pool)
 

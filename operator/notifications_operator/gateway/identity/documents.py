@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from ...kube.transport import environment_proxy
+from ...proxies import environment_proxy
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024
 """Most bytes that are read of one document; the JWKS of large issuers have about 10 KiB."""
