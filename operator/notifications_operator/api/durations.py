@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
+from .appconfig import read_amount
+
 UNIT_SECONDS = {
     "years": 365.25 * 86400,
     "months": 30.4375 * 86400,
@@ -127,7 +129,7 @@ def _seconds_of_text(text: str) -> float | None:
 
 def _seconds_of_object(value: Mapping[Any, Any]) -> float:
     # The API server drops nulls before it validates; here they count as absent as well.
-    given = {unit: amount for unit, amount in value.items() if amount is not None}
+    given = {unit: read_amount(amount) for unit, amount in value.items() if amount is not None}
     if not given:
         raise ValueError(f"an empty object is no duration; write {VALID_FORMS}")
     total = 0.0

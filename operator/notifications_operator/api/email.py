@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from .appconfig import read_boolean, read_integer
 from .durations import Duration
-from .fields import UNCOERCED, Boolean
+from .fields import Boolean
 from .notification import Severity, Topic
 from .oauth2 import OAuth2Config
 from .resource import KubernetesModel
@@ -39,6 +40,12 @@ Mailbox = Annotated[str, StringConstraints(max_length=320, pattern=MAILBOX_PATTE
 Address = Annotated[str, StringConstraints(max_length=320, pattern=ADDRESS_PATTERN)]
 Domain = Annotated[str, StringConstraints(max_length=253, pattern=DOMAIN_PATTERN)]
 Hostname = Annotated[str, StringConstraints(max_length=253, pattern=HOSTNAME_PATTERN)]
+
+ConfigInteger = BeforeValidator(read_integer)
+"""Makes an integer what it is to Backstage: ``5``, ``5.0`` and ``"5"``, never ``true``."""
+
+ConfigBoolean = Annotated[Boolean, BeforeValidator(read_boolean)]
+"""A boolean as Backstage takes it: also ``"false"``, ``"no"`` and ``0``."""
 
 
 class TLSConfig(KubernetesModel):
@@ -73,9 +80,9 @@ class SMTPTransport(_Transport):
 
     transport: Literal["smtp"]
     hostname: Hostname
-    port: Annotated[int, Field(ge=1, le=65535), UNCOERCED]
-    secure: Boolean = False
-    require_tls: Boolean = False
+    port: Annotated[int, Field(ge=1, le=65535), ConfigInteger]
+    secure: ConfigBoolean = False
+    require_tls: ConfigBoolean = False
     ignore_tls: Boolean = False
     tls: TLSConfig | None = None
     oauth2: OAuth2Config | None = None
@@ -170,7 +177,7 @@ class EmailConfig(KubernetesModel):
     transport_config: Transport
     sender: Mailbox
     reply_to: Mailbox | None = None
-    concurrency_limit: Annotated[int, Field(ge=1, le=100), UNCOERCED] = 2
+    concurrency_limit: Annotated[int, Field(ge=1, le=100), ConfigInteger] = 2
     throttle_interval: Duration = timedelta(milliseconds=100)
     broadcast_config: BroadcastConfig | None = None
     cache: CacheConfig = Field(default_factory=CacheConfig)

@@ -13,6 +13,7 @@ from .conditions import Condition
 from .durations import GoDuration
 from .email import EmailConfig, ProcessorFilter, SMTPTransport
 from .fields import PRINTABLE_PATTERN, UNCOERCED, Boolean, ObjectName, Word
+from .placeholders import REMEDY, find_placeholders
 from .resource import KubernetesModel, Resource, Time
 
 BUILT_IN_TYPES = ("email", "inbox")
@@ -75,6 +76,13 @@ class NotificationProcessorSpec(KubernetesModel):
     suspend: Boolean = False
     retry: RetryPolicy = Field(default_factory=RetryPolicy)
     on_ambiguous: OnAmbiguous = OnAmbiguous.RESEND
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_placeholders(cls, data: Any) -> Any:
+        if paths := list(find_placeholders(data)):
+            raise ValueError(f"{', '.join(paths)}: {REMEDY}")
+        return data
 
     @model_validator(mode="after")
     def _block_fits_type(self) -> Self:

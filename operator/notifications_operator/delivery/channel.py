@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -278,7 +278,7 @@ class Channel:
         secrets, version = await self._read_secrets(guarded.secret_keys(kind, spec))
         if self._made_from == (spec, version):
             return
-        self._secrets = [value.decode(errors="ignore") for value in secrets.values()]
+        self._secrets = _confidential(secrets)
         self._remember_secrets()
         context = ProcessorContext(
             name=self.name, spec=spec, environment=self._environment, secrets=secrets
@@ -433,6 +433,11 @@ class Channel:
         """Hide the Secrets read last, and those that sends under way may still speak of."""
         in_use = [value for values in self._secrets_of.values() for value in values]
         remember_secrets(f"{self.name} {self.metadata.uid}", [*self._secrets, *in_use])
+
+
+def _confidential(secrets: Mapping[SecretKey, bytes]) -> list[str]:
+    """Return those values that no text may show."""
+    return [value.decode(errors="ignore") for key, value in secrets.items() if key.confidential]
 
 
 def _sure_window(processor: Processor) -> int | None:

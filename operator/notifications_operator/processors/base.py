@@ -100,10 +100,15 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class SecretKey:
-    """A key of a Secret of the processor's namespace that it cannot do without."""
+    """A key of a Secret of the processor's namespace that it cannot do without.
+
+    What is ``confidential`` is hidden in logs, status and Events; user names and certificates are
+    not.
+    """
 
     secret: str
     key: str
+    confidential: bool = field(default=True, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

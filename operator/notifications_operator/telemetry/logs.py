@@ -1,4 +1,4 @@
-"""Logs: one JSON object per line, with secrets redacted."""
+"""Logs: one JSON object per line, with secrets redacted from texts, not from keys and names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,18 @@ from typing import Any
 from .redaction import redact
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+_NAMES = frozenset(
+    {
+        "timestamp",
+        "severity",
+        "logger",
+        "notification",
+        "notificationprocessor",
+        "processor",
+        "uid",
+    }
+)
+"""Fields that only name something: what they say is no secret, even where it reads like one."""
 _QUIET = ("kopf", "aiohttp.access", "asyncio", "uvicorn")
 
 
@@ -18,7 +30,7 @@ class JSONFormatter(logging.Formatter):
     """Formats a record as JSON; whatever is passed as ``extra`` becomes a field."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; every text in it is redacted."""
+        """Return the line; texts in it are redacted, names and keys stay."""
         fields: dict[str, Any] = {
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "severity": record.levelname,
@@ -29,7 +41,8 @@ class JSONFormatter(logging.Formatter):
         fields.update({key: value for key, value in extra.items() if not key.startswith("_")})
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(_redacted(fields), ensure_ascii=False)
+        shown = {key: item if key in _NAMES else _redacted(item) for key, item in fields.items()}
+        return json.dumps(shown, ensure_ascii=False)
 
 
 def configure_logging(level: str) -> None:
@@ -47,7 +60,7 @@ def _redacted(value: object) -> object:
     """Redact every text in a value, before JSON escapes it and hides a secret from view."""
     match value:
         case dict():
-            return {redact(str(key)): _redacted(item) for key, item in value.items()}
+            return {str(key): _redacted(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_redacted(item) for item in value]
         case None | bool() | int() | float():

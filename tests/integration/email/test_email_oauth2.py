@@ -446,7 +446,7 @@ async def test_nothing_secret_is_ever_passed_on(
         assert redact(f"token: {token}") == "token: ***"
 
     assert denied.reason is Reason.AUTH_FAILED
-    assert "invalid client secret provided: [redacted]" in denied.message
+    assert "invalid client secret provided: ***" in denied.message
     assert "correct Secret 'mail-oauth2', key 'clientSecret'" in denied.message
     for error in (refused, denied):
         for text in (error.message, str(error), repr(error)):

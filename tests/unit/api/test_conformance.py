@@ -33,4 +33,4 @@ def test_table_is_well_formed() -> None:
     assert len({case.id for case in cases}) == len(cases)
     for case in cases:
         assert bool(case.messages) != case.accepted, f"{case.id}: a refusal has a message"
-    assert sum(case.because is not None for case in cases) == 4
+    assert sum(case.because is not None for case in cases) == 5

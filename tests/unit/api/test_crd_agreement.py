@@ -10,10 +10,19 @@ from typing import Any
 import pytest
 import yaml
 
+from notifications_operator.api.appconfig import (
+    AMOUNT_PATTERN,
+    BOOLEAN_MAX_LENGTH,
+    BOOLEAN_PATTERN,
+    HUNDRED_PATTERN,
+    PORT_PATTERN,
+    TEXT_MAX_LENGTH,
+)
 from notifications_operator.api.durations import DURATION_END_PATTERN, DURATION_PATTERN
 from notifications_operator.api.email import REFUSED_TRANSPORT_FIELDS
 from notifications_operator.api.fields import Cut
 from notifications_operator.api.notification import LINK_PATTERN, REF_PATTERN, Notification
+from notifications_operator.api.placeholders import PLACEHOLDER_PATTERN, REMEDY
 from notifications_operator.api.processor import NotificationProcessor
 from notifications_operator.api.resource import TIME_PATTERN, KubernetesModel
 from notifications_operator.api.schema import nested_models
@@ -25,10 +34,18 @@ KINDS: list[tuple[str, type[KubernetesModel]]] = [
     ("notificationprocessors", NotificationProcessor),
 ]
 REFUSED = {f"spec.email.transportConfig.{name}" for name in REFUSED_TRANSPORT_FIELDS}
+REFUSED_BELOW_SPEC = {path.removeprefix("spec.") for path in REFUSED}
 DURATIONS = {"spec.email.throttleInterval", "spec.email.cache.ttl"}
 """Fields without a type, and the values within them, which no model lists."""
 PARSED = {"retry.maxAge", "retry.minDelay", "retry.maxDelay", "expiresAt"}
 """Texts that the models parse instead of matching them; the conformance table tests those."""
+IN_QUOTES = {
+    "spec.email.transportConfig.port": PORT_PATTERN,
+    "spec.email.transportConfig.secure": BOOLEAN_PATTERN,
+    "spec.email.transportConfig.requireTls": BOOLEAN_PATTERN,
+    "spec.email.concurrencyLimit": HUNDRED_PATTERN,
+}
+"""Numbers and booleans that may be texts, each with what the text must match."""
 COMPARED = (
     "type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems",
     "maxItems", "maxProperties",
@@ -127,7 +144,7 @@ def test_same_bounds_of_the_spec(plural: str, model: type[KubernetesModel]) -> N
     theirs = dict(walk_schema(read_schema(plural)["properties"]["spec"], "spec"))
     checked = 0
     for path, schema in walk_schema(ours, "spec"):
-        if path in DURATIONS or path.removeprefix("spec.") in PARSED:
+        if path in {*DURATIONS, *IN_QUOTES} or path.removeprefix("spec.") in PARSED:
             continue
         other = theirs[path]
         left = {key: schema[key] for key in COMPARED if key in schema}
@@ -200,6 +217,47 @@ def test_patterns_of_texts_that_are_parsed() -> None:
     for path in DURATIONS:
         assert processor[path]["pattern"] == DURATION_PATTERN
         assert processor[path]["allOf"] == [{"pattern": DURATION_END_PATTERN}]
+
+
+@pytest.mark.parametrize(("path", "pattern"), IN_QUOTES.items())
+def test_bounds_of_what_may_be_in_quotes(path: str, pattern: str) -> None:
+    ours = dict(walk_schema(schema_of_model(NotificationProcessor), ""))[path]
+    theirs = dict(walk_schema(read_schema("notificationprocessors"), ""))[path]
+    assert theirs["pattern"] == pattern
+    if ours["type"] == "integer":
+        assert theirs["x-kubernetes-int-or-string"]
+        assert theirs["maxLength"] == TEXT_MAX_LENGTH
+        bounds = ("minimum", "maximum")
+        assert [theirs[bound] for bound in bounds] == [ours[bound] for bound in bounds]
+    else:
+        assert "type" not in theirs
+        assert theirs["maxLength"] == BOOLEAN_MAX_LENGTH
+
+
+def test_amounts_of_durations_may_be_in_quotes() -> None:
+    schema = dict(walk_schema(read_schema("notificationprocessors"), ""))
+    for path in DURATIONS:
+        for unit in schema[path]["properties"].values():
+            assert unit["pattern"] == AMOUNT_PATTERN
+            assert unit["maxLength"] == TEXT_MAX_LENGTH
+
+
+def test_no_text_of_the_spec_may_hold_a_placeholder() -> None:
+    """Whatever is added later has the rule, or an enumeration or pattern that allows no braces."""
+    rule = f"!self.matches(r'{PLACEHOLDER_PATTERN}')"
+    for path, schema in walk_schema(
+        read_schema("notificationprocessors")["properties"]["spec"], ""
+    ):
+        if schema.get("type") != "string" or "enum" in schema or path in REFUSED_BELOW_SPEC:
+            continue
+        rules = {
+            item["rule"]: item["message"] for item in schema.get("x-kubernetes-validations", ())
+        }
+        if rule in rules:
+            assert rules[rule] == REMEDY, path
+        else:
+            assert not re.fullmatch(schema["pattern"][1:-1], "${NAME}"), path
+            assert not re.fullmatch(schema["pattern"][1:-1], "1${NAME}@b"), path
 
 
 @pytest.mark.parametrize(

@@ -272,3 +272,18 @@ async def test_old_secret_stays_hidden_until_its_last_send_has_ended(change: str
         assert w.rows()[ADA].message == "535 *** is wrong"
         await w.until(lambda: script.closed == script.made - (change == "rotation"), "closed")
         assert redact("old-password") == "old-password", "and is forgotten then"
+
+
+@pytest.mark.parametrize("confidential", [True, False])
+async def test_only_what_is_confidential_is_hidden(confidential: bool) -> None:
+    """A user name or an authority of a Secret is an ordinary text, wherever it occurs."""
+    key = SecretKey(secret="smtp", key="username", confidential=confidential)
+    script = Script(secret=key)
+    script.answers = {"*": [error(message="535 relay@corp.example is wrong", retryable=False)]}
+    async with world(scripts={"email": script}, processors=()) as w:
+        w.cluster.put_secret(NAMESPACE, "smtp", {"username": b"relay@corp.example"})
+        w.processor()
+        w.notify()
+        await w.finished()
+        shown = "***" if confidential else "relay@corp.example"
+        assert w.rows()[ADA].message == f"535 {shown} is wrong"

@@ -92,9 +92,23 @@ def test_secret_is_hidden_everywhere(secret: str) -> None:
     assert written.count("***") >= 4
 
 
+@pytest.mark.parametrize("password", ["hunter22", "some.module", "notification", "team/n", "uid-7"])
+def test_keys_and_names_are_never_touched(password: str) -> None:
+    remember_secrets("test_logs", [password])
+    extra = {"notification": "team/n", "processor": password, "uid": "uid-7", password: 1}
+    try:
+        found = fields("an e-mail", extra=extra)
+    finally:
+        remember_secrets("test_logs", ())
+    assert found.pop("timestamp")
+    assert found == {
+        "severity": "ERROR", "logger": "some.module", "message": "an e-mail", **extra
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "awkward",
-    ['pa"ssword', "pass\\word", "pass\nword", "passwörd"],
+    ['pa"ssword', "pass\\word", "pass\nword", "passwörd1"],
 )
 def test_secret_that_json_escapes_is_hidden(awkward: str) -> None:
     remember_secrets("test_logs", [awkward])

@@ -13,12 +13,13 @@ from functools import cached_property
 
 from ...api.email import SMTPTransport, TLSConfig
 from ...api.processor import NotificationProcessorSpec
+from ...api.secrets import SecretKeyRef
 from ...catalog.quoting import quoted
 from ..base import SecretKey
 from ..errors import InvalidProcessorConfig
 from .oauth2.config import OAuth2Credentials, oauth2_credentials, oauth2_secret_keys
 from .redaction import Redactor
-from .secret_values import place_of, secret_key, secret_text, secret_value
+from .secret_values import place_of, secret_text, secret_value
 
 USERNAME_KEY = "username"
 """Key of ``spec.secretRef`` that holds the user name (as in ``kubernetes.io/basic-auth``)."""
@@ -78,7 +79,7 @@ class SMTPServer:
         match self.credentials:
             case Credentials(username=username, password=password):
                 # The last is what AUTH PLAIN sends (RFC 4616 section 2).
-                return Redactor((username, password, f"\0{username}\0{password}"))
+                return Redactor((password, f"\0{username}\0{password}"))
             case OAuth2Credentials(secrets=secrets):
                 return Redactor(secrets)
             case _:
@@ -91,13 +92,15 @@ def smtp_secret_keys(
     """Return the Secret keys that an SMTP transport needs."""
     keys = []
     if spec.secret_ref is not None:
+        name = spec.secret_ref.name
         keys += [
-            SecretKey(secret=spec.secret_ref.name, key=key) for key in (USERNAME_KEY, PASSWORD_KEY)
+            SecretKey(secret=name, key=USERNAME_KEY, confidential=False),
+            SecretKey(secret=name, key=PASSWORD_KEY),
         ]
     if transport.oauth2 is not None:
         keys += oauth2_secret_keys(transport.oauth2)
     if transport.tls is not None and transport.tls.ca_secret_ref is not None:
-        keys.append(secret_key(transport.tls.ca_secret_ref))
+        keys.append(_authority_key(transport.tls.ca_secret_ref))
     return list(dict.fromkeys(keys))
 
 
@@ -176,6 +179,11 @@ def _credentials(
     return Credentials(username=username, password=password)
 
 
+def _authority_key(reference: SecretKeyRef) -> SecretKey:
+    # An authority's certificate is public.
+    return SecretKey(secret=reference.name, key=reference.key, confidential=False)
+
+
 def _tls_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLContext:
     """Return the context that checks the server.
 
@@ -184,7 +192,7 @@ def _tls_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLC
     if tls.ca_secret_ref is None:
         context = ssl.create_default_context()
     else:
-        context = _context_of_authority(secret_key(tls.ca_secret_ref), secrets)
+        context = _context_of_authority(_authority_key(tls.ca_secret_ref), secrets)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls.insecure_skip_verify:
         context.check_hostname = False
@@ -217,7 +225,7 @@ def _token_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SS
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls.ca_secret_ref is not None:
-        key = secret_key(tls.ca_secret_ref)
+        key = _authority_key(tls.ca_secret_ref)
         try:
             context.load_verify_locations(cadata=_authorities(key, secrets))
         except (ssl.SSLError, ValueError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ....telemetry.redaction import remember_secrets
 from ...errors import DeliveryError
-from ..redaction import Redactor, forms_of
+from ..redaction import Redactor
 from .answers import IssuedToken, TokenRefused, read_answer
 from .config import OAuth2Credentials
 from .endpoint import TokenEndpoint
@@ -190,8 +190,7 @@ class _Memory:
         else:
             self._tokens.append(token)
             self._redactor.learn([token])
-        forms = [form for known in self._tokens for form in forms_of(known)]
-        remember_secrets(self._owner, forms)
+        remember_secrets(self._owner, self._tokens)
 
 
 def _use_of(seconds: float) -> float:
