@@ -66,9 +66,14 @@ def render_definition(definition: Schema) -> str:
         section = schema["properties"][part]
         parts += [f"### {names['kind']} {part}\n", f"{_text(section['description'])}\n"]
         parts.append(_table(walk(section, f"{part}.")))
-        if rules := list(walk_rules(section, part)):
+        paths_of: dict[str, list[str]] = {}
+        for path, message in walk_rules(section, part):
+            paths_of.setdefault(message, []).append(f"`{path}`")
+        if paths_of:
             parts.append("Rules:\n")
-            parts.append("".join(f"- `{path}`: {message}\n" for path, message in rules))
+            parts.append(
+                "".join(f"- {', '.join(paths)}: {text}\n" for text, paths in paths_of.items())
+            )
     return "\n".join(parts)
 
 
@@ -95,8 +100,12 @@ def walk_rules(schema: Schema, path: str) -> Iterator[tuple[str, str]]:
 def describe_type(schema: Schema) -> str:
     """Return the type of a field as people read it."""
     match schema.get("type"):
-        case None:
+        case None if schema.get("x-kubernetes-int-or-string"):
+            return "integer or string"
+        case None if "milliseconds" in schema.get("properties", {}):
             return "object or string"
+        case None:
+            return "boolean or string" if "multipleOf" in schema else "number or string"
         case "array":
             return f"list of {describe_type(schema['items'])}"
         case "string" if schema.get("format") == "date-time":
@@ -114,7 +123,7 @@ def describe_bounds(schema: Schema) -> str:
     own += _range(schema, "minProperties", "maxProperties", "keys")
     own += _range(schema, "minItems", "maxItems", "items")
     own += _range(schema, "minimum", "maximum", "")
-    if len(schema.get("pattern", "")) in range(1, LONGEST_PATTERN + 1):
+    if "type" in schema and len(schema.get("pattern", "")) in range(1, LONGEST_PATTERN + 1):
         own.append("`{}`".format(schema["pattern"].replace("|", "\\|")))
     if "items" in schema and (each := describe_bounds(schema["items"])):
         own.append(f"each: {each}")
@@ -123,7 +132,7 @@ def describe_bounds(schema: Schema) -> str:
 
 def _range(schema: Schema, least: str, most: str, unit: str) -> list[str]:
     low, high = schema.get(least), schema.get(most)
-    if (low is None and high is None) or "type" not in schema:
+    if (low is None and high is None) or not _is_bounded(schema, least):
         return []
     if low is None:
         text = f"≤ {high:,}"
@@ -132,6 +141,12 @@ def _range(schema: Schema, least: str, most: str, unit: str) -> list[str]:
     else:
         text = f"{low:,} to {high:,}"
     return [f"{text} {unit}".strip()]
+
+
+def _is_bounded(schema: Schema, least: str) -> bool:
+    """Tell whether a bound is one for people; those of a field without a type make up for it."""
+    is_number = "milliseconds" not in schema.get("properties", {}) and "multipleOf" not in schema
+    return "type" in schema or (least == "minimum" and is_number)
 
 
 def _render_columns(version: Schema) -> str:

@@ -150,11 +150,19 @@ def _walk_schema(schema: dict[str, Any], prefix: str) -> Iterator[Option]:
         path = f"{prefix}{name}"
         if "description" not in option:
             raise UndocumentedValueError(f"values.schema.json does not describe {path}")
-        kind = option["$ref"].rpartition("/")[2] if "$ref" in option else option["type"]
+        kind = _kind(option)
         default = None if kind == "object" else option.get("default")
         yield Option(path, kind, default, option["description"])
         if "properties" in option:
             yield from _walk_schema(option, f"{path}.")
+
+
+def _kind(option: dict[str, Any]) -> str:
+    """Return the type of an option as people read it; a text of a number or a boolean is none."""
+    if "$ref" in option:
+        return str(option["$ref"].rpartition("/")[2])
+    types = option["type"] if isinstance(option["type"], list) else [option["type"]]
+    return str(types[0])
 
 
 def _code(text: str) -> str:

@@ -19,7 +19,7 @@ a template prints 1000000 as 1e+06.
       fieldPath: metadata.uid
 - name: NOTIFICATIONS_LOG_LEVEL
   value: {{ .Values.logLevel }}
-{{- with .Values.app.baseUrl }}
+{{- with (.Values.app).baseUrl }}
 - name: NOTIFICATIONS_APP_BASE_URL
   value: {{ . | quote }}
 {{- end }}

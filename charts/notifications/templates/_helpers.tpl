@@ -60,9 +60,81 @@ app.kubernetes.io/component: operator
 {{- default (include "notifications.fullname" .) .Values.leaderElection.leaseName }}
 {{- end }}
 
+{{- /*
+The options of the email processor as JSON, as Backstage takes them from an app-config
+(@backstage/config, ConfigReader): a key without a value counts as absent, and a number or a boolean
+may be in quotes. values.schema.json has made sure that the texts say one.
+*/ -}}
+{{- define "notifications.email" -}}
+{{- $email := deepCopy (((.Values.notifications).processors).email | default dict) }}
+{{- include "notifications.withoutNulls" $email }}
+{{- $transport := $email.transportConfig | default dict }}
+{{- range list (dict "in" $transport "key" "port") (dict "in" $email "key" "concurrencyLimit") }}
+{{- if and (hasKey .in .key) (kindIs "string" (get .in .key)) }}
+{{- $_ := set .in .key (get .in .key | regexFind "[1-9][0-9]*" | int) }}
+{{- end }}
+{{- end }}
+{{- range list "secure" "requireTls" }}
+{{- if hasKey $transport . }}
+{{- $_ := set $transport . (include "notifications.isTrue" (get $transport .) | eq "true") }}
+{{- end }}
+{{- end }}
+{{- range list $email.throttleInterval ($email.cache).ttl }}
+{{- $duration := . }}
+{{- if kindIs "map" $duration }}
+{{- range $unit, $amount := $duration }}
+{{- if kindIs "string" $amount }}
+{{- $_ := set $duration $unit ($amount | trim | trimPrefix "+" | float64) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson $email }}
+{{- end }}
+
+{{- /* notifications.defaultSettings as JSON, taken as "notifications.email" takes its options. */ -}}
+{{- define "notifications.defaultSettings" -}}
+{{- $settings := deepCopy ((.Values.notifications).defaultSettings | default dict) }}
+{{- include "notifications.withoutNulls" $settings }}
+{{- range $settings.channels }}
+{{- include "notifications.defaultSettings.flag" . }}
+{{- range .origins }}
+{{- include "notifications.defaultSettings.flag" . }}
+{{- range .topics }}
+{{- include "notifications.defaultSettings.flag" . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson $settings }}
+{{- end }}
+
+{{- define "notifications.defaultSettings.flag" -}}
+{{- include "notifications.withoutNulls" . }}
+{{- if hasKey . "enabled" }}
+{{- $_ := set . "enabled" (include "notifications.isTrue" .enabled | eq "true") }}
+{{- end }}
+{{- end }}
+
+{{- /* "true" for a boolean, a number or a word that says it. */ -}}
+{{- define "notifications.isTrue" -}}
+{{- . | toString | regexMatch "^ *(?i:y|yes|true|1|on) *$" }}
+{{- end }}
+
+{{- /* Removes from an object, and from those in it, the keys without a value. */ -}}
+{{- define "notifications.withoutNulls" -}}
+{{- $object := . }}
+{{- range $key, $value := $object }}
+{{- if kindIs "invalid" $value }}
+{{- $_ := unset $object $key }}
+{{- else if kindIs "map" $value }}
+{{- include "notifications.withoutNulls" $value }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* Whether the processor logs in, and from which Secret. */ -}}
 {{- define "notifications.email.secretName" -}}
-{{- $email := .Values.notifications.processors.email }}
+{{- $email := include "notifications.email" . | fromJson }}
 {{- if $email.existingSecret }}
 {{- $email.existingSecret }}
 {{- else if ($email.transportConfig).username }}
@@ -87,7 +159,7 @@ subjects:
 {{- define "notifications.secretNames" -}}
 {{- $names := .Values.rbac.secretNames }}
 {{- if $names }}
-{{- $email := .Values.notifications.processors.email }}
+{{- $email := include "notifications.email" . | fromJson }}
 {{- $authority := ((($email.transportConfig).tls).caSecretRef).name }}
 {{- $names = concat $names (list (include "notifications.email.secretName" .) $authority) | compact | uniq }}
 {{- end }}

@@ -61,7 +61,7 @@ messages shows a credential.
 {{- /* A JSON list of problems, each beginning with the field's path below the processor. */ -}}
 {{- define "notifications.validate.email" -}}
 {{- $problems := list }}
-{{- with .Values.notifications.processors.email }}
+{{- with include "notifications.email" . | fromJson }}
 {{- $transport := .transportConfig | default dict }}
 {{- $kind := $transport.transport }}
 {{- $own := dict

@@ -7,7 +7,7 @@
   value: {{ include "notifications.gateway.inboxNamespace" $ }}
 - name: NOTIFICATIONS_GATEWAY_LOG_LEVEL
   value: {{ $.Values.logLevel }}
-{{- with $.Values.app.baseUrl }}
+{{- with ($.Values.app).baseUrl }}
 - name: NOTIFICATIONS_GATEWAY_APP_BASE_URL
   value: {{ . | quote }}
 {{- end }}
@@ -38,10 +38,13 @@
   value: {{ toJson .maxUnfinished | quote }}
 - name: NOTIFICATIONS_GATEWAY_SENDING__TTL_SECONDS
   value: {{ toJson .ttlSecondsAfterFinished | quote }}
+{{- $retention := ($.Values.notifications).retention }}
+{{- if not (kindIs "invalid" $retention) }}
 - name: NOTIFICATIONS_GATEWAY_RETENTION
-  value: {{ dict "age" $.Values.notifications.retention | toJson | quote }}
+  value: {{ dict "age" $retention | toJson | quote }}
+{{- end }}
 - name: NOTIFICATIONS_GATEWAY_DEFAULT_SETTINGS
-  value: {{ toJson $.Values.notifications.defaultSettings | quote }}
+  value: {{ include "notifications.defaultSettings" $ | quote }}
 - name: NOTIFICATIONS_GATEWAY_CHANNELS
   value: {{ include "notifications.gateway.channels" $ | quote }}
 {{- /* Helm leaves out what users set to null. */}}

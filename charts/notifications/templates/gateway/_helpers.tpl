@@ -44,7 +44,7 @@ app.kubernetes.io/component: gateway
 
 {{- /* What users can choose about, as a JSON list. */ -}}
 {{- define "notifications.gateway.channels" -}}
-{{- $email := .Values.notifications.processors.email.channel | default "Email" }}
+{{- $email := (include "notifications.email" . | fromJson).channel | default "Email" }}
 {{- .Values.gateway.channels | default (list "Web" $email) | toJson }}
 {{- end }}
 
