@@ -57,6 +57,7 @@ async def token_pool(
     secrets: Mapping[SecretKey, bytes] | None = None,
     *,
     own_tokens: tuple[str, ...] = (),
+    tls: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> AsyncIterator[SMTPPool]:
     """Make a pool, and see at the end that everybody kept to the RFCs."""
@@ -64,7 +65,7 @@ async def token_pool(
         "transport": "smtp",
         "hostname": peer.host,
         "port": peer.port,
-        "tls": {"caSecretRef": reference(CA_KEY)},
+        "tls": {"caSecretRef": reference(CA_KEY), **(tls or {})},
         "oauth2": dict(oauth2),
     }
     values = {CLIENT_SECRET: b"client-secret-1", **(secrets or {})}

@@ -6,7 +6,6 @@ A token is asked for before anything is sent, so whatever goes wrong concerns th
 from __future__ import annotations
 
 import json
-import math
 import re
 import time
 from collections.abc import Mapping
@@ -237,9 +236,8 @@ def _life(value: object) -> float:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ASSUMED_LIFE
-    if math.isnan(value) or value <= 0:
-        return ASSUMED_LIFE
-    return float(min(value, LONGEST_LIFE))
+    # No number (NaN) is greater than nothing either.
+    return float(min(value, LONGEST_LIFE)) if value > 0 else ASSUMED_LIFE
 
 
 def _refresh_token(value: object) -> str | None:

@@ -34,22 +34,13 @@ class TokenEndpoint:
         Checks the server.
     redactor
         Takes secrets out of what goes wrong.
-    timeout
-        Seconds for one request.
     """
 
-    def __init__(
-        self,
-        url: str,
-        tls_context: ssl.SSLContext,
-        redactor: Redactor,
-        *,
-        timeout: float = REQUEST_SECONDS,
-    ) -> None:
+    def __init__(self, url: str, tls_context: ssl.SSLContext, redactor: Redactor) -> None:
         self._url = url
         self._redactor = redactor
         self._tls_context = tls_context
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
 
     @property
     def name(self) -> str:

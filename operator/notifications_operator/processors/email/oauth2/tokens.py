@@ -83,9 +83,9 @@ class AccessTokens:
         kept = self._kept
         if kept is not None and self._clock() < kept.renew_at:
             return kept.token
-        if self._fetching is None:
+        if self._fetching is None or self._fetching.done():
             self._fetching = asyncio.get_running_loop().create_task(self._renew())
-            self._fetching.add_done_callback(self._ended)
+            self._fetching.add_done_callback(_take_error)
         return await asyncio.shield(self._fetching)
 
     def drop(self, token: str) -> None:
@@ -101,12 +101,6 @@ class AccessTokens:
                 await self._fetching
         self._kept = None
         self._remember(None)
-
-    def _ended(self, task: asyncio.Task[str]) -> None:
-        self._fetching = None
-        if not task.cancelled():
-            # Whoever asked may be gone; then nobody else takes the error.
-            task.exception()
 
     async def _renew(self) -> str:
         begun = self._clock()
@@ -191,6 +185,12 @@ class _Memory:
             self._tokens.append(token)
             self._redactor.learn([token])
         remember_secrets(self._owner, self._tokens)
+
+
+def _take_error(task: asyncio.Task[str]) -> None:
+    """Take the error of a request, because whoever asked may be gone."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _use_of(seconds: float) -> float:
