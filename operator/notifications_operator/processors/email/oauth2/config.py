@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import ssl
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import RSAKey
 
 from ....api.oauth2 import OAuth2Config
@@ -147,11 +149,7 @@ def _private_key(
     key_id = None
     if text.lstrip().startswith(b"{"):
         text, key_id = _key_file(text, place, client_id)
-    try:
-        key = RSAKey.import_key(text)
-    except (ValueError, TypeError):
-        # Without its cause, which may carry the value.
-        key = None
+    key = _imported(text)
     if key is None or not key.is_private:
         raise InvalidProcessorConfig(
             f"{FIELD}.privateKeyRef: {place}: holds no RSA private key; write it as PEM without a "
@@ -163,6 +161,17 @@ def _private_key(
             f"{_SHORTEST_KEY}"
         )
     return key, key_id
+
+
+def _imported(text: bytes) -> RSAKey | None:
+    """Read an RSA key; nothing is said of the error, which may carry the key."""
+    try:
+        with warnings.catch_warnings():
+            # It warns of short keys, which are refused anyway.
+            warnings.simplefilter("ignore", SecurityWarning)
+            return RSAKey.import_key(text)
+    except (ValueError, TypeError, JoseError):
+        return None
 
 
 def _key_file(text: bytes, place: str, client_id: str) -> tuple[bytes, str | None]:
