@@ -99,6 +99,7 @@ class TokenEndpointPeer:
     def __post_init__(self) -> None:
         self.port = 0
         self.issued: dict[str, Issued] = {}
+        self.given: list[str] = []
         self.requests = 0
         self.at_once = 0
         self.forms: list[dict[str, str]] = []
@@ -282,6 +283,7 @@ class TokenEndpointPeer:
     def _issue(self, user: str | None) -> dict[str, Any]:
         token = secrets.token_urlsafe(self.token_octets)
         expires_at = self.clock() + self.seconds
+        self.given.append(token)
         self.issued[token] = Issued(token=token, user=user, expires_at=expires_at)
         said: dict[str, Any] = {"access_token": token, "token_type": "Bearer"}
         expires_in = self.seconds if self.expires_in is ... else self.expires_in

@@ -226,7 +226,9 @@ async def test_google_says_that_delegation_is_missing(
 async def test_an_endpoint_that_is_busy(
     endpoint: TokenEndpointPeer, peer: SMTPPeer, pool: SMTPPool
 ) -> None:
-    endpoint.faults = [said(b"<html>busy</html>", 429, **{"Retry-After": "17"})]
+    endpoint.faults = [
+        web.Response(status=429, body=b"<html>busy</html>", headers={"Retry-After": "17"})
+    ]
     error = await refused(pool, peer)
     await success(pool)
 

@@ -24,6 +24,7 @@ CA_KEY = SecretKey(secret="mail-ca", key="ca.crt")
 REFERENCE = {"name": "mail-oauth2", "key": "value"}
 ACCOUNT = "mailer@project.iam.gserviceaccount.com"
 SENDER = "sender@mycompany.com"
+AUTHORITY = CertificateAuthority().pem
 
 
 def transport(**oauth2: Any) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def transport(**oauth2: Any) -> dict[str, Any]:
 def server(value: bytes | None, **oauth2: Any) -> SMTPServer:
     described = spec(transport(**oauth2))
     assert described.email is not None
-    secrets = {CA_KEY: CertificateAuthority().pem}
+    secrets = {CA_KEY: AUTHORITY}
     if value is not None:
         secrets[VALUE] = value
     return smtp_server(described, described.email.transport_config, secrets, sender=SENDER)  # type: ignore[arg-type]
