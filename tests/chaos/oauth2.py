@@ -24,7 +24,7 @@ from tests.support.token_endpoint import TokenEndpointPeer
 from .figures import Figures
 from .kill import instants, kill_at
 from .servers import SENDER, MailServer
-from .stage import NAMESPACE, Stage, stage
+from .stage import Stage, stage
 from .workload import Workload
 
 TOKEN_SECONDS = 4.0
@@ -152,10 +152,10 @@ async def _trouble(one: Stage, server: MailServer, random: Random) -> None:
     assert endpoint is not None
     try:
         while True:
-            await asyncio.sleep(random.uniform(0, QUIET_SECONDS))
             name = random.choice([*_TROUBLES])
             one.figures.instants[name] = one.figures.instants.get(name, 0) + 1
             await _TROUBLES[name](one, server, endpoint, random)
+            await asyncio.sleep(random.uniform(0, QUIET_SECONDS))
     finally:
         endpoint.faults.clear()
         await endpoint.stop()

@@ -175,6 +175,9 @@ class TokenEndpointPeer:
             if fault is not None:
                 return await fault(request)
             return await self.answer(request)
+        except ConnectionError:
+            # The client is gone; nobody hears this.
+            return web.Response(status=408)
         finally:
             self._under_way -= 1
 

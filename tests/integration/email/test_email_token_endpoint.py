@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -55,11 +55,11 @@ async def refused(pool: SMTPPool, peer: SMTPPeer) -> DeliveryError:
     return error
 
 
-def said(body: Any, status: int = 200, **headers: str) -> web.Response:
+def said(body: Any, status: int = 200, *, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(
         status=status,
         body=body if isinstance(body, bytes) else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json", **headers},
+        headers={"Content-Type": "application/json", **(headers or {})},
     )
 
 
@@ -244,7 +244,7 @@ async def test_an_endpoint_that_is_busy(
         (said(b"<html>"), Reason.CONNECT_FAILED, "no JSON object"),
         (said(b"x" * 1024 * 1024), Reason.CONNECT_FAILED, "more than 131072 octets"),
         (
-            said(b"", 307, Location="https://elsewhere.example/"),
+            said(b"", 307, headers={"Location": "https://elsewhere.example/"}),
             Reason.INVALID_CONFIG,
             "a redirect, which secrets do not follow",
         ),
@@ -269,7 +269,7 @@ async def test_answers_that_give_no_token(
 async def test_a_compressed_answer_is_not_unpacked(
     endpoint: TokenEndpointPeer, peer: SMTPPeer, pool: SMTPPool
 ) -> None:
-    endpoint.always = said(b"\x1f\x8b\x08\0\0\0\0\0", **{"Content-Encoding": "gzip"})
+    endpoint.always = said(b"\x1f\x8b\x08\0\0\0\0\0", headers={"Content-Encoding": "gzip"})
     error = await refused(pool, peer)
 
     assert error.reason is Reason.CONNECT_FAILED
