@@ -135,7 +135,7 @@ def misplaced(known: JSON, email: JSON) -> JSON:
     processors = _has_one_of(known["processors"])
     notifications = _has_one_of(known["notifications"])
     return {
-        "description": "Keys that nothing reads; the templates refuse them, and name the right ones.",
+        "description": "Keys that nothing reads; the templates name the right ones.",
         **_below(
             "notifications",
             notifications,
@@ -155,8 +155,8 @@ def _below(name: str, *conditions: JSON) -> JSON:
 
 
 def _has_one_of(names: Sequence[str], *, but: Collection[str] = ()) -> JSON:
-    """Return the schema of an object with a key of these names, in any case."""
-    named: JSON = {"pattern": f"^(?i:{'|'.join(names)})$"}
+    """Return the schema of an object with a key of these names, written in any way."""
+    named: JSON = {"pattern": f"^(?i:{'|'.join(names).replace('-', '[-_]?')})$"}
     if but:
         named["not"] = {"enum": list(but)}
     return {"type": "object", "not": {"propertyNames": {"not": named}}}
@@ -181,7 +181,7 @@ def _convert(node: JSON) -> JSON:
 
 
 def _types(node: JSON) -> str | list[str]:
-    """Return the types of a value; a field without one is a number or a boolean, or a text of it."""
+    """Return the types of a value; without one it is a number or a boolean, or a text of it."""
     if node.get("x-kubernetes-int-or-string"):
         return ["integer", "string"]
     if "type" in node:

@@ -21,12 +21,12 @@ because a schema cannot say what to write instead.
 
 {{- /*
 Collects the paths with a placeholder: {"path": "", "value": ., "found": {"unfilled": []}}. Left out
-is what is not ours to read: entities, further resources, annotations and relabelings, in which
-${1} has a meaning. The same names are in values.schema.json.
+is what is not ours to read: entities, further resources, annotations, what a parent chart shares,
+and relabelings, in which ${1} has a meaning. The same names are in values.schema.json.
 */ -}}
 {{- define "notifications.appConfig.unfilled" -}}
 {{- $placeholder := "[$][{][^}]*[}]" }}
-{{- $foreign := list "entities" "extraObjects" "annotations" "podAnnotations" "relabelings" "metricRelabelings" }}
+{{- $foreign := list "global" "entities" "extraObjects" "annotations" "podAnnotations" "relabelings" "metricRelabelings" }}
 {{- $path := .path }}
 {{- $found := .found }}
 {{- $here := false }}
@@ -49,7 +49,7 @@ ${1} has a meaning. The same names are in values.schema.json.
 {{- end }}
 {{- if $here }}
 {{- $remedy := "write the value itself" }}
-{{- if regexMatch "[.]transportConfig[.](username|password)$" $path }}
+{{- if regexMatch "[.](?i:user|username|pass|password)$" $path }}
 {{- $remedy = "put it into a Secret with the keys username and password, and name that in notifications.processors.email.existingSecret" }}
 {{- else if hasPrefix "gateway.tokens.externalAccess" $path }}
 {{- $remedy = "put the callers into a Secret with the key callers.yaml, and name that in gateway.tokens.existingSecret" }}
@@ -61,23 +61,32 @@ ${1} has a meaning. The same names are in values.schema.json.
 {{- /* Collects keys in a place or of a name that nothing reads: {"root": ., "found": {"misplaced": []}}. */ -}}
 {{- define "notifications.appConfig.misplaced" -}}
 {{- $found := .found }}
-{{- $known := .root.Files.Get "files/misplaced-keys.yaml" | fromYaml }}
-{{- $notifications := .root.Values.notifications | default dict }}
-{{- $processors := $notifications.processors | default dict }}
+{{- $known := dict }}
+{{- range $group, $names := .root.Files.Get "files/misplaced-keys.yaml" | fromYaml }}
+{{- $folded := dict }}
+{{- range $name, $meant := $names }}
+{{- $_ := set $folded (include "notifications.appConfig.folded" (kindIs "slice" $names | ternary $meant $name)) $meant }}
+{{- end }}
+{{- $_ := set $known $group $folded }}
+{{- end }}
+{{- $notifications := include "notifications.appConfig.object" .root.Values.notifications | fromJson }}
+{{- $processors := include "notifications.appConfig.object" $notifications.processors | fromJson }}
+{{- $email := include "notifications.appConfig.object" $processors.email | fromJson }}
+{{- $transport := include "notifications.appConfig.object" $email.transportConfig | fromJson }}
 {{- range $parent, $block := dict "notifications" $notifications "processors" $processors }}
 {{- $path := ternary "notifications" "notifications.processors" (eq $parent "notifications") }}
 {{- range $key, $value := $block }}
-{{- if has (lower $key) (get $known $parent) }}
+{{- if hasKey (get $known $parent) (include "notifications.appConfig.folded" $key) }}
 {{- include "notifications.appConfig.group" (dict "path" (printf "%s.%s" $path $key) "value" $value "known" $known "found" $found) }}
 {{- end }}
 {{- end }}
 {{- end }}
-{{- $email := $processors.email | default dict }}
-{{- range $prefix, $block := dict "" $email "transportConfig." ($email.transportConfig | default dict) }}
+{{- range $prefix, $block := dict "" $email "transportConfig." $transport }}
 {{- range $key, $value := $block }}
 {{- $path := printf "notifications.processors.email.%s%s" $prefix $key }}
-{{- $meant := get $known.keys (lower $key) }}
-{{- if and (has (lower $key) $known.groups) (kindIs "map" $value) }}
+{{- $folded := include "notifications.appConfig.folded" $key }}
+{{- $meant := get $known.keys $folded }}
+{{- if and (hasKey $known.groups $folded) (or (kindIs "map" $value) (not $meant)) }}
 {{- include "notifications.appConfig.group" (dict "path" $path "value" $value "known" $known "found" $found) }}
 {{- else if and $meant (ne $meant (print $prefix $key)) }}
 {{- $_ := set $found "misplaced" (append $found.misplaced (printf "%s: write notifications.processors.email.%s" $path $meant)) }}
@@ -86,18 +95,29 @@ ${1} has a meaning. The same names are in values.schema.json.
 {{- end }}
 {{- end }}
 
+{{- /* A key without what people write differently. */ -}}
+{{- define "notifications.appConfig.folded" -}}
+{{- lower . | replace "-" "" | replace "_" "" }}
+{{- end }}
+
+{{- /* An object as JSON; an empty one for whatever is none. */ -}}
+{{- define "notifications.appConfig.object" -}}
+{{- ternary . dict (kindIs "map" .) | toJson }}
+{{- end }}
+
 {{- /* Collects what is in an object that nothing reads: {"path": "", "value": ., "known": ., "found": .}. */ -}}
 {{- define "notifications.appConfig.group" -}}
 {{- $path := .path }}
 {{- $known := .known }}
 {{- $found := .found }}
-{{- if kindIs "map" .value }}
+{{- if and .value (kindIs "map" .value) }}
 {{- range $key, $value := .value }}
 {{- $below := printf "%s.%s" $path $key }}
-{{- if and (has (lower $key) $known.groups) (kindIs "map" $value) }}
+{{- $folded := include "notifications.appConfig.folded" $key }}
+{{- if and (kindIs "map" $value) (hasKey $known.groups $folded) }}
 {{- include "notifications.appConfig.group" (dict "path" $below "value" $value "known" $known "found" $found) }}
 {{- else }}
-{{- $meant := get $known.keys (lower $key) }}
+{{- $meant := get $known.keys $folded }}
 {{- $answer := ternary (printf "write notifications.processors.email.%s" $meant) "the email processor has no such setting" (ne $meant "") }}
 {{- $_ := set $found "misplaced" (append $found.misplaced (printf "%s: %s" $below $answer)) }}
 {{- end }}

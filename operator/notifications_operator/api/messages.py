@@ -16,11 +16,12 @@ def describe_validation_error(error: ValidationError) -> str:
     parts = []
     for problem in problems[:_SHOWN]:
         field = ".".join(str(part) for part in problem["loc"])
+        place = f"{field}: " if field else ""
         value = repr(problem["input"])
         shown = value if len(value) <= 64 else f"{value[:61]}..."
         text = problem["msg"].removeprefix("Value error, ")
         is_container = isinstance(problem["input"], dict | list)
-        parts.append(f"{field}: {text}" if is_container else f"{field}: {text}, not {shown}")
+        parts.append(f"{place}{text}" if is_container else f"{place}{text}, not {shown}")
     if len(problems) > _SHOWN:
         parts.append(f"and {len(problems) - _SHOWN} more")
     return "; ".join(parts)

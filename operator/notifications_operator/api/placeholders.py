@@ -1,12 +1,11 @@
-"""Placeholders such as ``${NAME}``: Backstage fills them in from its environment, nothing does here.
+"""Placeholders such as ``${NAME}``, which Backstage fills in from its environment.
 
-One that is left over would be used as it stands: as a host, an address, a password or a token.
+Nothing does so here: one that is left would be used as a host, an address, a password or a token.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 PLACEHOLDER_PATTERN = r"[$][{][^}]*[}]"
@@ -26,25 +25,32 @@ def has_placeholder(text: str) -> bool:
     return _PLACEHOLDER.search(text) is not None
 
 
-def find_placeholders(value: Any, path: str = "") -> Iterator[str]:
-    """Yield the paths of the texts that contain a placeholder, keys included.
+def find_placeholders(value: Any) -> list[str]:
+    """Return the paths of the texts that contain a placeholder, keys included.
 
     Parameters
     ----------
     value
-        Anything that JSON can say.
-    path
-        Where it is; put before each path that is found.
+        Anything that JSON can say, nested however deeply.
     """
-    match value:
-        case str() if has_placeholder(value):
-            yield path
-        case dict():
-            for name, item in value.items():
-                below = f"{path}.{name}".removeprefix(".")
-                if has_placeholder(str(name)):
-                    yield below
-                yield from find_placeholders(item, below)
-        case list():
-            for position, item in enumerate(value):
-                yield from find_placeholders(item, f"{path}[{position}]")
+    found = []
+    rest = [("", value)]
+    while rest:
+        path, item = rest.pop()
+        if isinstance(item, str) and has_placeholder(item):
+            found.append(path)
+        below = _items(path, item)
+        found += [place for place, name, _ in below if has_placeholder(name)]
+        rest += reversed([(place, child) for place, _, child in below])
+    return found
+
+
+def _items(path: str, value: Any) -> list[tuple[str, str, Any]]:
+    """Return what is in a value: path, name and value of each."""
+    if isinstance(value, dict):
+        return [
+            (f"{path}.{name}".removeprefix("."), str(name), item) for name, item in value.items()
+        ]
+    if isinstance(value, list):
+        return [(f"{path}[{position}]", "", item) for position, item in enumerate(value)]
+    return []

@@ -80,7 +80,7 @@ class NotificationProcessorSpec(KubernetesModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_placeholders(cls, data: Any) -> Any:
-        if paths := list(find_placeholders(data)):
+        if paths := find_placeholders(data):
             raise ValueError(f"{', '.join(paths)}: {REMEDY}")
         return data
 

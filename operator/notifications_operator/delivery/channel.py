@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from ..api.errors import KubernetesError
 from ..api.notification import Payload
+from ..api.placeholders import has_placeholder
 from ..api.processor import (
     NotificationProcessor,
     NotificationProcessorSpec,
@@ -313,6 +314,7 @@ class Channel:
                         f"(or it is empty); its keys: {there}"
                     )
                 values[key] = secret.data[key.key]
+                _refuse_placeholder(f"{self.metadata.namespace}/{name}", key, values[key])
             versions.append(secret.resource_version)
         return values, ",".join(versions)
 
@@ -438,6 +440,15 @@ class Channel:
 def _confidential(secrets: Mapping[SecretKey, bytes]) -> list[str]:
     """Return those values that no text may show."""
     return [value.decode(errors="ignore") for key, value in secrets.items() if key.confidential]
+
+
+def _refuse_placeholder(secret: str, key: SecretKey, value: bytes) -> None:
+    """Refuse what would be sent to the other side as a user name, a password or a token."""
+    if has_placeholder(value.decode(errors="ignore")):
+        raise InvalidProcessorConfig(
+            f"Secret {secret}, key {key.key!r}: it contains a placeholder such as ${{NAME}}, which "
+            "nothing fills in; create the Secret with the value itself (envsubst), or name another"
+        )
 
 
 def _sure_window(processor: Processor) -> int | None:

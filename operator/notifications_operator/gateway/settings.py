@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from ..api.placeholders import find_placeholders
 from .callers.settings import CallerSettings
 from .identity.settings import BackstageSettings, OIDCSettings
 from .inbox.settings import DatabaseSettings, DefaultSettings, RetentionSettings
@@ -94,3 +95,14 @@ class GatewaySettings(BaseSettings):
     page: PageSettings = Field(default_factory=PageSettings)
     internal: InternalSettings | None = None
     """Whom the internal port takes deliveries from; unset: from nobody."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_placeholders(cls, data: Any) -> Any:
+        # Most of them are from Secrets: the database's URL and the client's secret.
+        if paths := find_placeholders(data):
+            raise ValueError(
+                f"{', '.join(paths)}: nothing fills in a placeholder such as ${{NAME}} here; set "
+                "the value itself, in the chart's values or the Secret that they name"
+            )
+        return data

@@ -51,7 +51,7 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = (), *, spare_words: bool = False) -> None:
         forms = {form for secret in secrets for form in _forms(secret) if form.strip()}
         words = {form for form in forms if _is_ordinary(form)}
-        self._forms = forms - words
+        self._forms = tuple(sorted(forms - words))
         self._words = () if spare_words else tuple(map(_as_word, sorted(words)))
 
     def redact(self, text: str) -> str:
@@ -157,7 +157,9 @@ class _Registry:
         self._redactor = Redactor(frozenset().union(*self._secrets.values()), spare_words=True)
 
     def redact(self, text: str) -> str:
-        return _URL_PASSWORD.sub(rf"\g<user>:{REDACTED}", self._redactor.redact(text))
+        shown = self._redactor.redact(text)
+        # Most texts have no URL, and to look for a password in one takes longer than this.
+        return _URL_PASSWORD.sub(rf"\g<user>:{REDACTED}", shown) if "://" in shown else shown
 
 
 _registry = _Registry()

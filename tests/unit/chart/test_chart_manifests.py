@@ -97,16 +97,17 @@ def selectors(rendered: list[Document]) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def closed(schema: Any) -> Any:
-    """Return a definition's schema as the API server takes it: unknown fields are an error."""
+    """Return a definition's schema as the API server takes it: unknown fields are an error.
+
+    What ``allOf`` says of some fields does not forbid the others.
+    """
     match schema:
         case {"properties": properties, **rest} if "additionalProperties" not in rest:
-            result = {key: closed(value) for key, value in rest.items()}
+            result = dict(rest)
             result["properties"] = {key: closed(value) for key, value in properties.items()}
             return result | {"additionalProperties": False}
-        case dict():
-            return {key: closed(value) for key, value in schema.items()}
-        case list():
-            return [closed(value) for value in schema]
+        case {"items": items, **rest}:
+            return {**rest, "items": closed(items)}
     return schema
 
 

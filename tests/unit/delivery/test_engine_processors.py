@@ -287,3 +287,24 @@ async def test_only_what_is_confidential_is_hidden(confidential: bool) -> None:
         await w.finished()
         shown = "***" if confidential else "relay@corp.example"
         assert w.rows()[ADA].message == f"535 {shown} is wrong"
+
+
+@pytest.mark.parametrize(
+    "value", ["${SMTP_PASSWORD}", "hunter22-${SMTP_PASSWORD}", "${A:-hunter22}", "${{ secrets.A }}"]
+)
+async def test_placeholder_in_a_secret_is_never_sent(value: str) -> None:
+    script = Script(secret=SecretKey(secret="smtp", key="password"))
+    async with world(scripts={"email": script}, processors=()) as w:
+        w.cluster.put_secret(NAMESPACE, "smtp", {"password": value.encode()})
+        w.processor()
+        w.notify()
+        await w.until(lambda: ready(w)[:2] == ("False", "InvalidConfig"), "not ready")
+        assert f"Secret {NAMESPACE}/smtp, key 'password': it contains a placeholder" in ready(w)[2]
+        assert "envsubst" in ready(w)[2]
+        assert "hunter22" not in ready(w)[2]
+        assert script.made == 0
+
+        w.cluster.put_secret(NAMESPACE, "smtp", {"password": b"hunter22"})
+        w.cluster.edit(PROCESSORS, NAMESPACE, "email", lambda body: body["spec"].update(order=5))
+        await w.finished()
+        assert script.recipients == [ADA]

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from ...api.fields import WORD_PATTERN
+from ...api.placeholders import has_placeholder
 from ..principals import ServicePrincipal
 
 SHORTEST_TOKEN = 32
@@ -43,6 +44,16 @@ class _Model(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, extra="forbid", frozen=True, hide_input_in_errors=True
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_placeholders(cls, value: Any) -> Any:
+        if isinstance(value, str) and has_placeholder(value):
+            raise ValueError(
+                "nothing fills in a placeholder such as ${NAME} here; create the Secret with the "
+                "value itself (envsubst)"
+            )
+        return value
 
 
 class _Options(_Model):

@@ -93,6 +93,15 @@ SECRET = "hush-hush-hush-hush-hush-hush-hush-hush"
         (yaml.safe_dump([entry(SECRET, brodcast=True)]), "[0].options.brodcast: Extra inputs"),
         (yaml.safe_dump([entry(SECRET, "a"), entry(SECRET, "b")]), "[1].options.token: another"),
         (yaml.safe_dump([{**entry(SECRET), "accessRestrictions": []}]), "[0].accessRestrictions: "),
+        (yaml.safe_dump([entry("${TOKEN}")]), "[0].options.token: nothing fills in a placeholder"),
+        (yaml.safe_dump([entry(f"{SECRET}${{B}}")]), "[0].options.token: nothing fills in"),
+        (yaml.safe_dump([entry(SECRET, "external:${NAME}")]), "[0].options.subject: nothing fills"),
+        (yaml.safe_dump([entry(SECRET, namespace="${NS}")]), "[0].options.namespace: nothing fill"),
+        (yaml.safe_dump([{**entry(SECRET), "type": "${T}"}]), "[0].type: nothing fills in"),
+        (
+            yaml.safe_dump([{**entry(SECRET), "accessRestrictions": [{"plugin": "${PLUGIN}"}]}]),
+            "[0].accessRestrictions[0].plugin: nothing fills in",
+        ),
     ],
 )
 def test_mistakes(text: str, message: str) -> None:
