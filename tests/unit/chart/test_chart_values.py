@@ -231,6 +231,18 @@ class TestRights:
         assert sorted(roles) == ["hr", "notifications-system", "org"]
 
 
+class TestExamples:
+    @pytest.mark.parametrize(
+        "path",
+        sorted((REPOSITORY / "examples" / "oauth2").glob("*.yaml")),
+        ids=lambda path: str(path.stem),
+    )
+    def test_values_with_access_tokens_are_taken(self, helm: Helm, path: Path) -> None:
+        given = yaml.safe_load(path.read_text())
+        spec = find(render(helm, given), "NotificationProcessor")["spec"]
+        assert spec == {"type": "email", "email": given["notifications"]["processors"]["email"]}
+
+
 class TestCatalog:
     def test_entities_become_one_labelled_config_map(self, helm: Helm) -> None:
         config = find(render(helm, EVERYTHING), "ConfigMap", "notifications-catalog")
