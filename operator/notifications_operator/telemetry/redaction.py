@@ -17,6 +17,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from urllib.parse import quote, quote_plus
 
 REDACTED = "***"
@@ -49,10 +50,15 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = (), *, spare_words: bool = False) -> None:
+        self._spare_words = spare_words
+        self._know(secrets)
+
+    def _know(self, secrets: Iterable[str]) -> None:
+        """Hide these secrets, and no others any more."""
         forms = {form for secret in secrets for form in _forms(secret) if form.strip()}
         words = {form for form in forms if _is_ordinary(form)}
         self._forms = tuple(sorted(forms - words))
-        self._words = () if spare_words else tuple(map(_as_word, sorted(words)))
+        self._words = () if self._spare_words else tuple(map(_as_word, sorted(words)))
 
     def redact(self, text: str) -> str:
         """Return a text without the secrets."""
@@ -73,21 +79,20 @@ class Redactor:
             head = form[:_HEAD] if len(form) >= _LONG else form
             start = text.find(head)
             while start >= 0:
-                yield start, start + _common(form, text, start)
+                yield start, start + _shown(form, text[start : start + len(form)])
                 # The next one may overlap with this one.
                 start = text.find(head, start + 1)
         for word in self._words:
             yield from (match.span() for match in word.finditer(text))
 
 
-def _common(form: str, text: str, start: int) -> int:
-    """Return how many characters of a form a text has from a place on."""
-    part = text[start : start + len(form)]
-    if part == form:
-        return len(form)
-    return next(
-        (at for at, pair in enumerate(zip(form, part, strict=False)) if pair[0] != pair[1]),
-        len(part),
+def _shown(form: str, text: str) -> int:
+    """Return with how many characters of a form a text begins."""
+    pairs = zip(form, text, strict=False)
+    return (
+        len(text)
+        if form == text
+        else sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     )
 
 

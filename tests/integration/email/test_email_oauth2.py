@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -204,6 +205,18 @@ async def test_a_file_without_a_token_is_shown_to_nobody(
         assert error.reason is Reason.INVALID_CONFIG
         assert "holds no JSON Web Token" in error.message
         assert endpoint.requests == 0
+
+
+async def test_what_is_no_file_is_not_read(
+    endpoint: TokenEndpointPeer, peer: SMTPPeer, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "token")
+    changes = {"clientSecretRef": None, "federatedTokenFile": str(tmp_path / "token")}
+    async with token_pool(peer, endpoint, client_credentials(endpoint, **changes)) as pool:
+        error = await failure(pool)
+
+        assert error.reason is Reason.INVALID_CONFIG
+        assert "is no file" in error.message
 
 
 async def test_the_operators_own_token_is_shown_to_nobody(

@@ -24,7 +24,7 @@ class Redactor(redaction.Redactor):
     def learn(self, secrets: Iterable[str]) -> None:
         """Hide further secrets from now on; of these the last ones are known."""
         self._learned.extend(secrets)
-        super().__init__((*self._given, *self._learned))
+        self._know((*self._given, *self._learned))
 
     def extended(self, secrets: Iterable[str]) -> Self:
         """Return a redactor that hides these secrets too."""

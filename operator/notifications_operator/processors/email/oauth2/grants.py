@@ -132,6 +132,9 @@ class FederatedToken:
 
 
 def _content(path: Path) -> bytes:
+    if path.exists() and not path.is_file():
+        # Some of what else there is would be read for ever.
+        raise ValueError(f"{str(path)!r} is no file")
     with path.open("rb") as opened:
         return opened.read(TOKEN_FILE_LIMIT).strip()
 
