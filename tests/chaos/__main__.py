@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support.installation import Installation
 
-from . import api_faults, kill, partition, smtp_faults
+from . import api_faults, kill, oauth2, partition, smtp_faults
 from .figures import Figures
 from .gateway import campaign as gateway
 from .stage import installed
@@ -22,6 +22,7 @@ Campaign = Callable[[Installation, int, argparse.Namespace], Coroutine[Any, Any,
 
 CAMPAIGNS: dict[str, Campaign] = {
     "kill": lambda place, seed, options: kill.run(place, seed=seed, kills=options.kills),
+    "oauth2": lambda place, seed, options: oauth2.run(place, seed=seed, kills=options.kills),
     "api": lambda place, seed, options: api_faults.run(place, seed=seed, rounds=options.rounds),
     "partition": lambda place, seed, options: partition.run(
         place, seed=seed, rounds=options.rounds

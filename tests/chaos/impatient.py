@@ -17,6 +17,7 @@ from notifications_operator.delivery import breaker, channel, evidence
 from notifications_operator.handlers import resources, resync
 from notifications_operator.kube import transport
 from notifications_operator.processors.email import timeouts
+from notifications_operator.processors.email.oauth2 import endpoint
 from notifications_operator.settings import WatchSettings
 
 SMTP_SECONDS = 1.5
@@ -34,6 +35,7 @@ def hurry() -> None:
     for field in fields(timeouts.Timeouts):
         # The one instance is the default of every connection.
         object.__setattr__(timeouts.DEFAULT_TIMEOUTS, field.name, SMTP_SECONDS)
+    endpoint.REQUEST_SECONDS = SMTP_SECONDS
     breaker._DEFAULT_DELAY = (0.2, 1.0)
     breaker._DELAYS = {Reason.AUTH_FAILED: (0.3, 1.5)}
     breaker._SLOWDOWN = (0.2, 1.0)

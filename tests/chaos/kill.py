@@ -33,10 +33,10 @@ async def run(installation: Installation, *, seed: int, kills: int) -> Figures:
     async with stage([installation], servers, figures) as one:
         work = Workload(seed, namespace=one.namespace, processors=[*one.servers])
         await one.create(work.jobs(4))
-        for instant in _instants(kills, random):
+        for instant in instants(kills, random):
             await one.create(work.jobs(random.randint(1, 3)))
             await one.edit_some(random)
-            reached = await _kill_at(one, instant, random)
+            reached = await kill_at(one, instant, random)
             name = instant.name if reached else f"{instant.name} (not reached)"
             figures.instants[name] = figures.instants.get(name, 0) + 1
             figures.kills += not instant.graceful
@@ -45,7 +45,7 @@ async def run(installation: Installation, *, seed: int, kills: int) -> Figures:
         return await one.conclude()
 
 
-def _instants(kills: int, random: Random) -> list[Instant]:
+def instants(kills: int, random: Random) -> list[Instant]:
     """Return instants with so many kills, each as often as the others."""
     order: list[Instant] = []
     while sum(not instant.graceful for instant in order) < kills:
@@ -55,7 +55,7 @@ def _instants(kills: int, random: Random) -> list[Instant]:
     return order
 
 
-async def _kill_at(one: Stage, instant: Instant, random: Random) -> bool:
+async def kill_at(one: Stage, instant: Instant, random: Random) -> bool:
     """Kill the operator at an instant; False if it was not reached in time."""
     reached = asyncio.Event()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.support.kubernetes import Object
 from tests.support.smtp import SMTPPeer
+from tests.support.token_endpoint import TokenEndpointPeer
 
 from .evidence import Key, Mail
 
@@ -31,6 +32,13 @@ class MailServer:
         How many connections it may have.
     to_everybody
         Whether a broadcast is mailed to every user.
+    secret
+        Name of the Secret with authority and credentials, if it asks for any.
+    tokens, grant
+        Where its access tokens come from, if it wants some instead of a password, and how:
+        ``oauth2`` but for the endpoint's URL.
+    credentials
+        What else the Secret holds.
     refused
         How often each recipient was refused for good.
     refused_messages
@@ -44,6 +52,9 @@ class MailServer:
     concurrency: int = 4
     to_everybody: bool = False
     secret: str | None = None
+    tokens: TokenEndpointPeer | None = None
+    grant: Object = field(default_factory=dict)
+    credentials: dict[str, str] = field(default_factory=dict)
     peer: SMTPPeer = field(default_factory=SMTPPeer)
     refused: Counter[str] = field(default_factory=Counter)
     refused_messages: Counter[str] = field(default_factory=Counter)
@@ -71,7 +82,10 @@ class MailServer:
             spec["email"]["broadcastConfig"] = {"receiver": "users"}
         if self.secret is not None:
             transport["tls"] = {"caSecretRef": {"name": self.secret, "key": "ca.crt"}}
-            spec["secretRef"] = {"name": self.secret}
+            if self.tokens is not None:
+                transport["oauth2"] = {**self.grant, "tokenUrl": self.tokens.url}
+            else:
+                spec["secretRef"] = {"name": self.secret}
         return {
             "apiVersion": "notifications.orchestrator.io/v1alpha1",
             "kind": "NotificationProcessor",
@@ -88,8 +102,12 @@ class MailServer:
             "kind": "Secret",
             "metadata": {"name": self.secret, "namespace": namespace},
             "stringData": {
-                "username": self.peer.username,
-                "password": self.peer.password,
+                **self.credentials,
+                **(
+                    {"username": self.peer.username, "password": self.peer.password}
+                    if self.peer.username
+                    else {}
+                ),
                 "ca.crt": self.peer.certificate.ca_pem.decode(),
             },
         }

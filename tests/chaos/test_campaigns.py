@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.installation import Installation
 
-from . import api_faults, kill, partition, smtp_faults
+from . import api_faults, kill, oauth2, partition, smtp_faults
 from .gateway import campaign as gateway
 from .stage import installed
 
@@ -33,6 +33,13 @@ async def test_killed_at_every_instant(installation: Installation) -> None:
     assert figures.broken == []
     assert figures.kills == 10
     assert figures.in_doubt > 0, "no kill hit anything"
+
+
+async def test_killed_while_access_tokens_are_hard_to_get(installation: Installation) -> None:
+    figures = await oauth2.run(installation, seed=SEED, kills=1)
+    assert figures.broken == []
+    assert figures.kills == 1
+    assert figures.mails > 0
 
 
 async def test_every_trouble_of_the_api_server(installation: Installation) -> None:

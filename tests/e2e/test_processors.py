@@ -215,7 +215,8 @@ async def test_refused_credentials_are_not_hammered_and_leak_nowhere(
             notification("auth", namespace, "user:default/ada", title=title, processors=[name])
         )
         await kubernetes.wait("Notification", "auth", namespace, planned)
-        assert peer.ledger.verbs().count("AUTH") == 1
+        # PLAIN, and LOGIN because there are servers on which only that works.
+        assert peer.ledger.verbs().count("AUTH") == 2
         processor = await kubernetes.get("NotificationProcessor", name, installation.namespace)
         events = await kubernetes.list("Event", installation.namespace)
         assert CANARY not in str(processor) + str(events) + installation.log.read_text()

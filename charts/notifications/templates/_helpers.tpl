@@ -161,7 +161,12 @@ subjects:
 {{- if $names }}
 {{- $email := include "notifications.email" . | fromJson }}
 {{- $authority := ((($email.transportConfig).tls).caSecretRef).name }}
-{{- $names = concat $names (list (include "notifications.email.secretName" .) $authority) | compact | uniq }}
+{{- $names = concat $names (list (include "notifications.email.secretName" .) $authority) }}
+{{- $oauth2 := ($email.transportConfig).oauth2 | default dict }}
+{{- range list "clientSecretRef" "privateKeyRef" "refreshTokenRef" }}
+{{- $names = append $names (get $oauth2 . | default dict).name }}
+{{- end }}
+{{- $names = $names | compact | uniq }}
 {{- end }}
 {{- toJson $names }}
 {{- end }}

@@ -65,7 +65,7 @@ messages shows a credential.
 {{- $transport := .transportConfig | default dict }}
 {{- $kind := $transport.transport }}
 {{- $own := dict
-      "smtp" (list "transport" "hostname" "port" "name" "secure" "requireTls" "ignoreTls" "username" "password" "tls")
+      "smtp" (list "transport" "hostname" "port" "name" "secure" "requireTls" "ignoreTls" "username" "password" "tls" "oauth2")
       "sendmail" (list "transport" "path" "newline")
       "stream" (list "transport") }}
 {{- if not .sender }}
@@ -102,6 +102,15 @@ messages shows a credential.
 {{- if and $transport.ignoreTls (or $transport.secure $transport.requireTls (hasKey $transport "tls")) }}
 {{- $problems = append $problems "transportConfig.ignoreTls contradicts secure, requireTls and tls: remove either." }}
 {{- end }}
+{{- if and $transport.oauth2 (or .existingSecret $transport.username $transport.password) }}
+{{- $problems = append $problems "transportConfig.oauth2 logs in with tokens instead of a password: remove existingSecret, transportConfig.username and transportConfig.password, or remove oauth2." }}
+{{- end }}
+{{- if and $transport.oauth2 $transport.ignoreTls }}
+{{- $problems = append $problems "transportConfig.ignoreTls contradicts oauth2: tokens are never sent in clear. Remove either." }}
+{{- end }}
+{{- range (include "notifications.validate.oauth2" $transport.oauth2 | fromJsonArray) }}
+{{- $problems = append $problems (printf "transportConfig.oauth2%s" .) }}
+{{- end }}
 {{- else if and $kind .existingSecret }}
 {{- $problems = append $problems (printf "existingSecret is for transport smtp: %s does not log in." $kind) }}
 {{- end }}
@@ -115,6 +124,36 @@ messages shows a credential.
 {{- if and (kindIs "float64" $value) $value }}
 {{- $problems = append $problems (printf "%s is the bare number %v: write an object such as {minutes: 5}, a string such as 100ms or PT5M, or 0." $path $value) }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- toJson $problems }}
+{{- end }}
+
+{{- /* A JSON list of problems with transportConfig.oauth2, each going on where that name ends. */ -}}
+{{- define "notifications.validate.oauth2" -}}
+{{- $problems := list }}
+{{- with . }}
+{{- $oauth2 := . }}
+{{- $own := dict
+      "clientCredentials" (list "clientSecretRef" "federatedTokenFile")
+      "jwtBearer" (list "privateKeyRef" "subject")
+      "refreshToken" (list "refreshTokenRef" "clientSecretRef" "federatedTokenFile") }}
+{{- range list "clientSecretRef" "federatedTokenFile" "privateKeyRef" "refreshTokenRef" "subject" }}
+{{- if and (hasKey $oauth2 .) (not (has . (get $own $oauth2.grant))) }}
+{{- $problems = append $problems (printf ".%s does not belong to grant %s, which takes: %s." . $oauth2.grant (get $own $oauth2.grant | join ", ")) }}
+{{- end }}
+{{- end }}
+{{- if and (eq .grant "clientCredentials") (not .clientSecretRef) (not .federatedTokenFile) }}
+{{- $problems = append $problems ": grant clientCredentials needs clientSecretRef or federatedTokenFile." }}
+{{- end }}
+{{- if and (eq .grant "jwtBearer") (not .privateKeyRef) }}
+{{- $problems = append $problems ".privateKeyRef is missing: grant jwtBearer signs with that key." }}
+{{- end }}
+{{- if and (eq .grant "refreshToken") (not .refreshTokenRef) }}
+{{- $problems = append $problems ".refreshTokenRef is missing: it is what grant refreshToken shows." }}
+{{- end }}
+{{- if and .clientSecretRef .federatedTokenFile }}
+{{- $problems = append $problems ".clientSecretRef and federatedTokenFile exclude each other: remove either." }}
 {{- end }}
 {{- end }}
 {{- toJson $problems }}

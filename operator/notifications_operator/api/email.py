@@ -9,9 +9,11 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from .appconfig import read_boolean, read_integer
 from .durations import Duration
-from .fields import Boolean, ObjectName, SecretKeyName
+from .fields import Boolean
 from .notification import Severity, Topic
+from .oauth2 import OAuth2Config
 from .resource import KubernetesModel
+from .secrets import SecretKeyRef
 
 _ATOM = r'[^\x00-\x20\x7f-\xa0"(),:;<>@\[\\\]]+'
 _ADDRESS = f"{_ATOM}@{_ATOM}"
@@ -54,13 +56,6 @@ ConfigBoolean = Annotated[Boolean, BeforeValidator(read_boolean)]
 """A boolean as Backstage takes it: also ``"false"``, ``"no"`` and ``0``."""
 
 
-class SecretKeyRef(KubernetesModel):
-    """One key of a Secret in the processor's own namespace."""
-
-    name: ObjectName
-    key: SecretKeyName
-
-
 class TLSConfig(KubernetesModel):
     """How the server's certificate is checked; verification is on."""
 
@@ -89,7 +84,7 @@ class _Transport(KubernetesModel):
 
 
 class SMTPTransport(_Transport):
-    """``transport: smtp``. Credentials are in the Secret that ``spec.secretRef`` names."""
+    """``transport: smtp``. A password is in the Secret that ``spec.secretRef`` names."""
 
     transport: Literal["smtp"]
     hostname: Hostname
@@ -99,9 +94,14 @@ class SMTPTransport(_Transport):
     require_tls: ConfigBoolean = False
     ignore_tls: Boolean = False
     tls: TLSConfig | None = None
+    oauth2: OAuth2Config | None = None
 
     @model_validator(mode="after")
     def _tls_is_consistent(self) -> Self:
+        if self.ignore_tls and self.oauth2 is not None:
+            raise ValueError(
+                "ignoreTls contradicts oauth2: tokens are never sent in clear; remove either"
+            )
         if self.ignore_tls and (self.secure or self.require_tls or self.tls is not None):
             raise ValueError("ignoreTls contradicts secure, requireTls and tls; remove either")
         return self

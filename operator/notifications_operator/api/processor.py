@@ -100,10 +100,17 @@ class NotificationProcessorSpec(KubernetesModel):
     @model_validator(mode="after")
     def _credentials_are_protected(self) -> Self:
         transport = self.email.transport_config if self.email else None
-        if self.secret_ref and isinstance(transport, SMTPTransport) and transport.ignore_tls:
+        if self.secret_ref is None or not isinstance(transport, SMTPTransport):
+            return self
+        if transport.ignore_tls:
             raise ValueError(
                 "credentials (spec.secretRef) are never sent in clear: "
                 "remove ignoreTls, or remove secretRef"
+            )
+        if transport.oauth2 is not None:
+            raise ValueError(
+                "oauth2 logs in with tokens instead of a password: remove secretRef, or remove "
+                "email.transportConfig.oauth2"
             )
         return self
 

@@ -13,7 +13,7 @@ import aiohttp
 import kopf
 
 from ..kube.bounded_response import BoundedResponse
-from ..kube.transport import environment_proxy
+from ..proxies import environment_proxy
 from ..tls import without_strictness
 
 logger = logging.getLogger(__name__)

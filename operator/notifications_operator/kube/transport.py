@@ -8,8 +8,6 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -23,6 +21,7 @@ from ..api.errors import (
     RejectedError,
     UnavailableError,
 )
+from ..proxies import environment_proxy
 from ..telemetry import metrics
 from .lines import LineTooLongError, read_lines
 from .nesting import read_json
@@ -196,18 +195,6 @@ class Transport:
         response: aiohttp.ClientResponse = answer.response
         metrics.count_request(verb, resource, response.status)
         return response
-
-
-def environment_proxy(url: str) -> str | None:
-    """Return the proxy that the environment names for a server (``HTTPS_PROXY``, ``NO_PROXY``).
-
-    As kubectl does, but without address ranges in ``NO_PROXY``.
-    """
-    server = urlsplit(url)
-    if not server.hostname or proxy_bypass(server.hostname):
-        return None
-    proxy = getproxies().get(server.scheme)
-    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def _settle_proxy(configuration: client.Configuration) -> None:

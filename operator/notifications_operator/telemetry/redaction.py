@@ -17,6 +17,7 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from urllib.parse import quote, quote_plus
 
 REDACTED = "***"
@@ -25,6 +26,8 @@ REDACTED = "***"
 _SHORTEST = 4
 _LONGEST_WORD = 15
 _LONGEST_NUMBER = 7
+_LONG = 48
+_HEAD = 24
 _URL_PASSWORD = re.compile(r"(?<=://)(?P<user>[^\s/@:]*):[^\s/@]+(?=@)")
 
 _ESCAPED_OCTET = re.compile("%[0-9A-F]{2}")
@@ -47,10 +50,15 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = (), *, spare_words: bool = False) -> None:
+        self._spare_words = spare_words
+        self._know(secrets)
+
+    def _know(self, secrets: Iterable[str]) -> None:
+        """Hide these secrets, and no others any more."""
         forms = {form for secret in secrets for form in _forms(secret) if form.strip()}
         words = {form for form in forms if _is_ordinary(form)}
         self._forms = tuple(sorted(forms - words))
-        self._words = () if spare_words else tuple(map(_as_word, sorted(words)))
+        self._words = () if self._spare_words else tuple(map(_as_word, sorted(words)))
 
     def redact(self, text: str) -> str:
         """Return a text without the secrets."""
@@ -67,13 +75,25 @@ class Redactor:
 
     def _find(self, text: str) -> Iterator[_Span]:
         for form in self._forms:
-            start = text.find(form)
+            # The other side may have cut a long one short.
+            head = form[:_HEAD] if len(form) >= _LONG else form
+            start = text.find(head)
             while start >= 0:
-                yield start, start + len(form)
+                yield start, start + _shown(form, text[start : start + len(form)])
                 # The next one may overlap with this one.
-                start = text.find(form, start + 1)
+                start = text.find(head, start + 1)
         for word in self._words:
             yield from (match.span() for match in word.finditer(text))
+
+
+def _shown(form: str, text: str) -> int:
+    """Return with how many characters of a form a text begins."""
+    pairs = zip(form, text, strict=False)
+    return (
+        len(text)
+        if form == text
+        else sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    )
 
 
 def _is_ordinary(form: str) -> bool:

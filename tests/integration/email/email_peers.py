@@ -26,7 +26,13 @@ PATIENT = Timeouts(
 """Longer than anything takes on a busy machine, shorter than a test may hang."""
 
 
-def server(peer: SMTPPeer, certificate: Certificate | None = None, **transport: Any) -> SMTPServer:
+def server(
+    peer: SMTPPeer,
+    certificate: Certificate | None = None,
+    *,
+    password: str = PASSWORD,
+    **transport: Any,
+) -> SMTPServer:
     """Describe a peer; with its credentials, and trusting the certificate's authority."""
     fields: dict[str, Any] = {
         "transport": "smtp",
@@ -34,7 +40,7 @@ def server(peer: SMTPPeer, certificate: Certificate | None = None, **transport: 
         "port": peer.port,
         **transport,
     }
-    secrets = credentials(USERNAME.encode(), PASSWORD.encode()) if peer.username else {}
+    secrets = credentials(USERNAME.encode(), password.encode()) if peer.username else {}
     if certificate is not None:
         reference = {"name": CA_KEY.secret, "key": CA_KEY.key}
         fields["tls"] = {"caSecretRef": reference, **fields.get("tls", {})}
@@ -50,15 +56,15 @@ async def pool_to(
     peer: SMTPPeer,
     certificate: Certificate | None = None,
     *,
+    password: str = PASSWORD,
     transport: dict[str, Any] | None = None,
     size: int = 1,
     timeouts: Timeouts = PATIENT,
     **options: Any,
 ) -> AsyncIterator[SMTPPool]:
     """Make a pool, and see at the end that it kept to RFC 5321 and gave nothing away."""
-    pool = SMTPPool(
-        server(peer, certificate, **(transport or {})), size=size, timeouts=timeouts, **options
-    )
+    described = server(peer, certificate, password=password, **(transport or {}))
+    pool = SMTPPool(described, size=size, timeouts=timeouts, **options)
     try:
         yield pool
     finally:

@@ -11,6 +11,7 @@ What the operator sent is judged by this server's ledger and by nothing else::
 e2e tests and of the demo, whose ledger outlives a ``kill -9`` of anything else.
 """
 
+from .authentication import LoginStyle
 from .certificates import Certificate, CertificateAuthority, TLSMode
 from .ledger import Ledger, Message, read_ledger
 from .peer import SMTPPeer
@@ -22,6 +23,7 @@ __all__ = (
     "Drop",
     "Hang",
     "Ledger",
+    "LoginStyle",
     "Message",
     "Pause",
     "Raw",

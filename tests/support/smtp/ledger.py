@@ -97,6 +97,8 @@ class Ledger:
         How often credentials came without TLS.
     commands
         Verbs in order of arrival, with the number of their connection.
+    mechanisms
+        What AUTH named, in order.
     groups
         How many commands had another one come right behind them (RFC 2920).
     connections
@@ -114,6 +116,7 @@ class Ledger:
         self.violations: list[str] = []
         self.clear_credentials = 0
         self.commands: list[tuple[int, str]] = []
+        self.mechanisms: list[str] = []
         self.groups = 0
         self.connections = 0
         self.failed_handshakes = 0

@@ -7,11 +7,12 @@ import contextlib
 import hmac
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from .authentication import LoginStyle, VerifyToken
 from .certificates import Certificate, TLSMode
 from .ledger import Ledger
 from .script import Action, Fault, Reply, Script, Step
@@ -30,8 +31,20 @@ class SMTPPeer:
         How TLS is offered. Without TLS no certificate is needed.
     username, password
         Credentials that are asked for; without them AUTH is not offered.
+    verify_token
+        Asks for access tokens and judges them.
     auth_mechanisms
         What AUTH offers.
+    auth_in_old_syntax
+        Whether it is offered as ``AUTH=`` alone, as before RFC 2554.
+    refused_mechanisms
+        What some of them are answered with, whatever the credentials.
+    hangs_up_after_refusal
+        Whether such an answer ends the session.
+    login_style, login_prompts
+        What AUTH LOGIN does with a name that comes with it, and what it asks with.
+    tokens_seen
+        The access tokens that came, in order.
     auth_offered_in_clear
         Offer AUTH without TLS as well: a trap for clients that fall for a stripped STARTTLS. The
         ledger counts who does.
@@ -60,7 +73,14 @@ class SMTPPeer:
     certificate: Certificate | None = None
     username: str | None = None
     password: str | None = None
+    verify_token: VerifyToken | None = None
     auth_mechanisms: tuple[str, ...] = ("PLAIN", "LOGIN")
+    auth_in_old_syntax: bool = False
+    refused_mechanisms: Mapping[str, str] = field(default_factory=dict)
+    hangs_up_after_refusal: bool = False
+    login_style: LoginStyle = LoginStyle.USUAL
+    login_prompts: tuple[bytes, bytes] = (b"Username:", b"Password:")
+    tokens_seen: list[str] = field(default_factory=list)
     auth_offered_in_clear: bool = False
     max_size: int | None = None
     smtputf8: bool = True
@@ -125,6 +145,11 @@ class SMTPPeer:
         if self.certificate is None:
             raise RuntimeError("this SMTP peer has no certificate")
         return self.certificate.context
+
+    @property
+    def asks_login(self) -> bool:
+        """Whether nobody may send who has not logged in."""
+        return self.username is not None or self.verify_token is not None
 
     def authenticates(self, username: str, password: str) -> bool:
         """Say whether these are the peer's credentials."""

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-import hmac
 import re
-import secrets
 import socket
 import ssl
 import struct
@@ -15,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
+from .authentication import MAX_EXCHANGE_LINE, Refusal, authenticate
 from .certificates import TLSMode
 from .ledger import Message
 from .script import Action, Drop, Fault, Hang, Pause, Raw, Reply, Reset, Step
@@ -247,8 +245,9 @@ class Session:
             lines.append(f"250 SIZE {self._peer.max_size}")
         if self._peer.tls is TLSMode.STARTTLS and not self._tls:
             lines.append("250 STARTTLS")
-        if self._peer.username is not None and (self._tls or self._peer.auth_offered_in_clear):
-            lines.append(" ".join(["250 AUTH", *self._peer.auth_mechanisms]))
+        if self._peer.asks_login and (self._tls or self._peer.auth_offered_in_clear):
+            keyword = "250 AUTH" + ("=" if self._peer.auth_in_old_syntax else " ")
+            lines.append(keyword + " ".join(self._peer.auth_mechanisms))
         return lines
 
     async def _helo(self, name: str) -> None:
@@ -287,45 +286,35 @@ class Session:
         if await self._faulted(Step.AUTH):
             return
         mechanism, _, initial = rest.partition(" ")
-        if self._peer.username is None or mechanism.upper() not in self._peer.auth_mechanisms:
+        mechanism = mechanism.upper()
+        self._ledger.mechanisms.append(mechanism)
+        if not self._peer.asks_login or mechanism not in self._peer.auth_mechanisms:
             await self._refuse("auth", "504 5.5.4 unknown mechanism", f"AUTH {mechanism} unoffered")
         elif self._user is not None:
             await self._refuse("auth", "503 5.5.1 already authenticated", "AUTH twice")
         elif not self._tls and not self._peer.auth_offered_in_clear:
             await self._refuse("auth", "538 5.7.11 encryption required", "AUTH in clear")
+        elif (reply := self._peer.refused_mechanisms.get(mechanism)) is not None:
+            await self._refuse("auth", reply)
+            if self._peer.hangs_up_after_refusal:
+                await self._release()
+                raise Gone
         else:
-            await self._check_credentials(mechanism.upper(), initial)
+            await self._authenticate(mechanism, initial)
 
-    async def _check_credentials(self, mechanism: str, initial: str) -> None:
+    async def _authenticate(self, mechanism: str, initial: str) -> None:
         try:
-            match mechanism:
-                case "PLAIN":
-                    answer = initial or await self._challenge("")
-                    _, username, password = _decoded(answer).split("\0")
-                    good = self._peer.authenticates(username, password)
-                case "LOGIN":
-                    username = _decoded(initial or await self._challenge("Username:"))
-                    password = _decoded(await self._challenge("Password:"))
-                    good = self._peer.authenticates(username, password)
-                case _:
-                    nonce = f"<{secrets.token_hex(8)}@scripted>"
-                    username, digest = _decoded(await self._challenge(nonce)).split(" ")
-                    expected = hmac.new(
-                        (self._peer.password or "").encode(), nonce.encode(), "md5"
-                    ).hexdigest()
-                    good = digest == expected and username == self._peer.username
-        except (ValueError, binascii.Error):
-            await self._refuse("auth", "501 5.5.2 cannot decode", "AUTH response is malformed")
-            return
-        if not good:
-            await self._refuse("auth", "535 5.7.8 authentication credentials invalid")
-            return
-        self._user = username
-        await self._say("235 2.7.0 authenticated")
+            self._user = await authenticate(
+                self._peer, mechanism, initial, self._challenge, self._violation
+            )
+        except Refusal as refusal:
+            await self._refuse("auth", refusal.reply, refusal.violation)
+        else:
+            await self._say("235 2.7.0 authenticated")
 
-    async def _challenge(self, text: str) -> str:
-        await self._say(f"334 {base64.b64encode(text.encode()).decode()}")
-        return await self._line(12288)
+    async def _challenge(self, text: bytes) -> str:
+        await self._say(f"334 {base64.b64encode(text).decode()}")
+        return await self._line(MAX_EXCHANGE_LINE)
 
     # Transaction
 
@@ -343,7 +332,7 @@ class Session:
             await self._refuse("mail", "503 5.5.1 nested MAIL", "MAIL within a transaction")
         elif match is None:
             await self._refuse("mail", "501 5.1.7 bad sender syntax", f"MAIL {rest!r}")
-        elif self._peer.username is not None and self._user is None:
+        elif self._peer.asks_login and self._user is None:
             await self._refuse("mail", "530 5.7.0 authentication required")
         else:
             await self._begin(match["address"], _parameters(match["parameters"]))
@@ -473,10 +462,6 @@ class Session:
         self._mail_from = None
         self._rcpt_to = []
         self._parameters = {}
-
-
-def _decoded(text: str) -> str:
-    return base64.b64decode(text, validate=True).decode()
 
 
 def _parameters(text: str) -> dict[str, str]:

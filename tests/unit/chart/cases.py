@@ -276,6 +276,69 @@ CASES: dict[str, Case] = {
             ),
         }
     ),
+    "oauth2 of microsoft": Case(
+        {
+            "rbac": {"secretNames": ["other"]},
+            "networkPolicy": {"enabled": True},
+            **email(
+                transportConfig={
+                    "transport": "smtp",
+                    "hostname": "smtp.office365.com",
+                    "port": 587,
+                    "oauth2": {
+                        "grant": "clientCredentials",
+                        "tokenUrl": "https://login.microsoftonline.com/tenant/oauth2/v2.0/token",
+                        "clientId": "11111111-2222-3333-4444-555555555555",
+                        "scopes": ["https://outlook.office365.com/.default"],
+                        "clientSecretRef": {"name": "mail-oauth2", "key": "clientSecret"},
+                        "username": "mailbox@example.com",
+                    },
+                },
+            ),
+        }
+    ),
+    "oauth2 with a federated token": Case(
+        {
+            "podLabels": {"azure.workload.identity/use": "true"},
+            "networkPolicy": {"enabled": True},
+            **email(
+                transportConfig={
+                    "transport": "smtp",
+                    "hostname": "smtp.office365.com",
+                    "port": 587,
+                    "oauth2": {
+                        "grant": "clientCredentials",
+                        "tokenUrl": "https://login.example.com:8443/token?audience=mail",
+                        "clientId": "client",
+                        "federatedTokenFile": (
+                            "/var/run/secrets/azure/tokens/azure-identity-token"
+                        ),
+                    },
+                },
+            ),
+        }
+    ),
+    "oauth2 of google": Case(
+        {
+            "rbac": {"secretNames": ["other"]},
+            **email(
+                transportConfig={
+                    "transport": "smtp",
+                    "hostname": "smtp.gmail.com",
+                    "port": 465,
+                    "secure": True,
+                    "oauth2": {
+                        "grant": "jwtBearer",
+                        "tokenUrl": "https://oauth2.googleapis.com/token",
+                        "clientId": "mailer@project.iam.gserviceaccount.com",
+                        "scopes": ["https://mail.google.com/"],
+                        "subject": "mailbox@example.com",
+                        "privateKeyRef": {"name": "mail-key", "key": "key.json"},
+                    },
+                },
+            ),
+        }
+    ),
     "sendmail": Case(email(transportConfig={"transport": "sendmail", "newline": "windows"})),
     "stream": Case(
         email(

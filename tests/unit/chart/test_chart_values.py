@@ -18,6 +18,18 @@ from tests.unit.chart.cases import CASES, EVERYTHING, GATEWAY, email, transport
 
 REPOSITORY = Path(__file__).parents[3]
 ANONYMOUS: Document = {"username": None, "password": None}
+OAUTH2: Document = {
+    "grant": "clientCredentials",
+    "tokenUrl": "https://login.example.com/token",
+    "clientId": "client",
+    "clientSecretRef": {"name": "mail-oauth2", "key": "clientSecret"},
+}
+
+
+def oauth2(beside: Document | None = None, **options: Any) -> Document:
+    """Return values with access tokens, some of their options changed (None: removed)."""
+    changed = {key: value for key, value in {**OAUTH2, **options}.items() if value is not None}
+    return transport(**{**ANONYMOUS, "oauth2": changed, **(beside or {})})
 
 
 def render(helm: Helm, given: Document | None = None, *arguments: str) -> list[Document]:
@@ -212,6 +224,8 @@ class TestRights:
             "notifications-email",
         ]
         assert names({"rbac": {"secretNames": ["x"]}}) == ["x"]
+        assert names(CASES["oauth2 of microsoft"].values) == ["other", "mail-oauth2"]
+        assert names(CASES["oauth2 of google"].values) == ["other", "mail-key"]
 
     def test_catalog_namespaces_are_readable(self, helm: Helm) -> None:
         roles = [
@@ -220,6 +234,18 @@ class TestRights:
             if document["kind"] == "Role" and document["metadata"]["name"].endswith("-catalog")
         ]
         assert sorted(roles) == ["hr", "notifications-system", "org"]
+
+
+class TestExamples:
+    @pytest.mark.parametrize(
+        "path",
+        sorted((REPOSITORY / "examples" / "oauth2").glob("*.yaml")),
+        ids=lambda path: str(path.stem),
+    )
+    def test_values_with_access_tokens_are_taken(self, helm: Helm, path: Path) -> None:
+        given = yaml.safe_load(path.read_text())
+        spec = find(render(helm, given), "NotificationProcessor")["spec"]
+        assert spec == {"type": "email", "email": given["notifications"]["processors"]["email"]}
 
 
 class TestCatalog:
@@ -246,6 +272,14 @@ class TestNetworkPolicy:
         ports = [[port["port"] for port in rule["ports"]] for rule in spec["egress"]]
         assert ports == [[53, 53], [443, 6443], [25, 465, 587, 2465]]
         assert spec["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+
+    @pytest.mark.parametrize(
+        ("case", "port"), [("oauth2 of microsoft", 443), ("oauth2 with a federated token", 8443)]
+    )
+    def test_token_endpoints_are_reached(self, helm: Helm, case: str, port: int) -> None:
+        spec = find(render(helm, CASES[case].values), "NetworkPolicy")["spec"]
+        ports = [[port["port"] for port in rule["ports"]] for rule in spec["egress"]]
+        assert ports == [[53, 53], [443, 6443], [25, 465, 587], [port]]
 
     def test_own_rules_replace_them(self, helm: Helm) -> None:
         given = CASES["own network rules"].values
@@ -442,6 +476,10 @@ class TestRefused:
             (transport(transport="ses"), "must be one of 'smtp', 'sendmail', 'stream'"),
             (transport(port=70000), "port': maximum: got 70,000, want 65,535"),
             (transport(password=1234), "password': got number, want null or string"),
+            (oauth2(tokenUrl="http://login.example/token"), "oauth2/tokenUrl'"),
+            (oauth2(grant="password"), "must be one of 'clientCredentials', 'jwtBearer'"),
+            (oauth2(clientSecret="inline"), "additional properties 'clientSecret' not allowed"),
+            (oauth2(clientSecretRef="inline"), "got string, want"),
         ],
     )
     def test_a_wrong_value_with_its_place(self, helm: Helm, given: Document, message: str) -> None:
@@ -471,6 +509,21 @@ class TestRefused:
             (
                 email(transportConfig={"transport": "stream"}, existingSecret="s"),
                 "existingSecret is for transport smtp",
+            ),
+            (oauth2(clientSecretRef=None), "needs clientSecretRef or federatedTokenFile"),
+            (oauth2(federatedTokenFile="/t"), "clientSecretRef and federatedTokenFile exclude"),
+            (oauth2(subject="a@b"), "oauth2.subject does not belong to grant clientCredentials"),
+            (oauth2(grant="jwtBearer"), "oauth2.clientSecretRef does not belong to grant jwtB"),
+            (oauth2(grant="jwtBearer"), "oauth2.privateKeyRef is missing"),
+            (oauth2(grant="refreshToken"), "oauth2.refreshTokenRef is missing"),
+            (
+                oauth2({"username": "a", "password": "b"}),
+                "oauth2 logs in with tokens instead of a password",
+            ),
+            (oauth2({"ignoreTls": True}), "ignoreTls contradicts oauth2"),
+            (
+                email(transportConfig={"transport": "stream", "oauth2": OAUTH2}),
+                "transportConfig.oauth2 does not belong to transport stream",
             ),
             (email(cache={"ttl": 60}), "email.cache.ttl is the bare number 60"),
             (email(throttleInterval=0.5), "email.throttleInterval is the bare number 0.5"),

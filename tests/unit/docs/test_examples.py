@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from notifications_operator.api.email import SMTPTransport
 from notifications_operator.api.notification import Notification
-from notifications_operator.api.processor import NotificationProcessor
+from notifications_operator.api.processor import NotificationProcessor, NotificationProcessorSpec
 from notifications_operator.catalog import (
     Directory,
     EntityRef,
@@ -25,6 +26,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 
 NOTIFICATIONS = sorted((EXAMPLES / "notifications").glob("*.yaml"))
 PROCESSORS = sorted((EXAMPLES / "processors").glob("*.yaml"))
+TOKENS = sorted((EXAMPLES / "oauth2").glob("*.yaml"))
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -122,3 +124,12 @@ def test_notification_reaches(name: str, users: list[str], directory: Directory)
 def test_processors_are_what_they_are_called(path: Path) -> None:
     processor = NotificationProcessor.model_validate(load(path))
     assert processor.spec.type == processor.metadata.name == path.stem
+
+
+@pytest.mark.parametrize("path", TOKENS, ids=lambda path: path.stem)
+def test_values_with_access_tokens_are_valid(path: Path) -> None:
+    email = load(path)["notifications"]["processors"]["email"]
+    spec = NotificationProcessorSpec.model_validate({"type": "email", "email": email})
+
+    assert spec.email is not None and isinstance(spec.email.transport_config, SMTPTransport)
+    assert spec.email.transport_config.oauth2 is not None

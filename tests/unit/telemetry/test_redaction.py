@@ -6,7 +6,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -165,6 +165,17 @@ def test_texts_without_secrets_stay(text: str) -> None:
 )
 def test_passwords_in_urls_are_hidden(text: str, expected: str) -> None:
     assert redact(text) == expected
+
+
+@pytest.mark.parametrize("form", [str, lambda text: base64.b64encode(text.encode()).decode()])
+@pytest.mark.parametrize("shown", [24, 40, 63, 64])
+def test_long_secrets_are_hidden_where_they_were_cut(
+    form: Callable[[str], str], shown: int
+) -> None:
+    secret = "".join(f"{number:02x}-" for number in range(100, 122))
+    said = form(secret)[:shown]
+    assert Redactor([secret]).redact(f"535 {said}") == f"535 {REDACTED}"
+    assert Redactor([secret]).redact(f"535 {said}... and so on") == f"535 {REDACTED}... and so on"
 
 
 def test_newest_secrets_of_an_owner_replace_its_older_ones() -> None:

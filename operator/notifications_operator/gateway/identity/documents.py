@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from ...kube.transport import environment_proxy
+from ...proxies import environment_proxy
 from ...tls import client_context
 
 MAX_DOCUMENT_BYTES: Final = 256 * 1024

@@ -10,14 +10,17 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import cached_property
 
-from ...api.email import SecretKeyRef, SMTPTransport, TLSConfig
+from ...api.email import SMTPTransport, TLSConfig
 from ...api.processor import NotificationProcessorSpec
+from ...api.secrets import SecretKeyRef
 from ...catalog.quoting import quoted
 from ...tls import client_context
 from ..base import SecretKey
-from ..errors import InvalidProcessorConfig, SecretNotFound
+from ..errors import InvalidProcessorConfig
 from .domains import address_literal, ascii_domain
+from .oauth2.config import OAuth2Credentials, oauth2_credentials, oauth2_secret_keys
 from .redaction import Redactor
+from .secret_values import place_of, secret_text, secret_value
 
 USERNAME_KEY = "username"
 """Key of ``spec.secretRef`` that holds the user name (as in ``kubernetes.io/basic-auth``)."""
@@ -63,7 +66,7 @@ class SMTPServer:
     encryption: Encryption
     tls_context: ssl.SSLContext
     server_name: str
-    credentials: Credentials | None
+    credentials: Credentials | OAuth2Credentials | None
     client_name: str | None
     """What EHLO says; ``None``: the address of each connection."""
 
@@ -75,12 +78,15 @@ class SMTPServer:
 
     @cached_property
     def redactor(self) -> Redactor:
-        """Hides the password in what the server says."""
-        if self.credentials is None:
-            return Redactor()
-        username, password = self.credentials.username, self.credentials.password
-        # The last is what AUTH PLAIN sends (RFC 4616 section 2).
-        return Redactor((password, f"\0{username}\0{password}"))
+        """Hides the credentials in what the server says."""
+        match self.credentials:
+            case Credentials(username=username, password=password):
+                # The last is what AUTH PLAIN sends (RFC 4616 section 2).
+                return Redactor((password, f"\0{username}\0{password}"))
+            case OAuth2Credentials(secrets=secrets):
+                return Redactor(secrets)
+            case _:
+                return Redactor()
 
 
 def smtp_secret_keys(
@@ -94,17 +100,29 @@ def smtp_secret_keys(
             SecretKey(secret=name, key=USERNAME_KEY, confidential=False),
             SecretKey(secret=name, key=PASSWORD_KEY),
         ]
+    if transport.oauth2 is not None:
+        keys += oauth2_secret_keys(transport.oauth2)
     if transport.tls is not None and transport.tls.ca_secret_ref is not None:
         keys.append(_authority_key(transport.tls.ca_secret_ref))
-    return keys
+    return list(dict.fromkeys(keys))
 
 
 def smtp_server(
     spec: NotificationProcessorSpec,
     transport: SMTPTransport,
     secrets: Mapping[SecretKey, bytes],
+    *,
+    sender: str = "",
+    own_tokens: Sequence[str] = (),
 ) -> SMTPServer:
     """Read the configuration of an SMTP transport.
+
+    Parameters
+    ----------
+    sender
+        The address that mails are from, which is the user name of OAuth 2 unless another is given.
+    own_tokens
+        Files with tokens of the operator's own, which are given to nobody.
 
     Raises
     ------
@@ -114,13 +132,21 @@ def smtp_server(
     SecretNotFound
         If a Secret's key is missing.
     """
-    credentials = _credentials(spec, secrets)
+    tls = transport.tls or TLSConfig()
+    credentials: Credentials | OAuth2Credentials | None = _credentials(spec, secrets)
+    if transport.oauth2 is not None:
+        credentials = oauth2_credentials(
+            transport.oauth2,
+            secrets,
+            sender=sender,
+            tls_context=_token_context(tls, secrets),
+            own_tokens=own_tokens,
+        )
     if credentials is not None and transport.ignore_tls:
         raise InvalidProcessorConfig(
             "spec.email.transportConfig.ignoreTls: credentials (spec.secretRef) are never sent in "
             "clear; remove ignoreTls or secretRef"
         )
-    tls = transport.tls or TLSConfig()
     hostname = _host("spec.email.transportConfig.hostname", transport.hostname)
     return SMTPServer(
         hostname=hostname,
@@ -152,35 +178,10 @@ def _credentials(
         return None
     name = spec.secret_ref.name
     username, password = (
-        _credential(SecretKey(secret=name, key=key), secrets)
+        secret_text(SecretKey(secret=name, key=key), secrets)
         for key in (USERNAME_KEY, PASSWORD_KEY)
     )
     return Credentials(username=username, password=password)
-
-
-def _credential(key: SecretKey, secrets: Mapping[SecretKey, bytes]) -> str:
-    place = f"Secret {key.secret!r}, key {key.key!r}"
-    try:
-        text = _value(key, secrets).decode("utf-8")
-    except UnicodeDecodeError:
-        # Without its cause, which carries the value.
-        raise InvalidProcessorConfig(f"{place}: is not UTF-8") from None
-    if not text:
-        raise InvalidProcessorConfig(f"{place}: is empty")
-    if text.endswith("\n"):
-        raise InvalidProcessorConfig(
-            f"{place}: ends with a line break; create it without one (echo -n)"
-        )
-    if any(ord(character) < 0x20 or ord(character) == 0x7F for character in text):
-        raise InvalidProcessorConfig(f"{place}: contains a control character")
-    return text
-
-
-def _value(key: SecretKey, secrets: Mapping[SecretKey, bytes]) -> bytes:
-    try:
-        return secrets[key]
-    except KeyError:
-        raise SecretNotFound(f"Secret {key.secret!r} has no key {key.key!r}") from None
 
 
 def _authority_key(reference: SecretKeyRef) -> SecretKey:
@@ -204,15 +205,39 @@ def _tls_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLC
 
 
 def _context_of_authority(key: SecretKey, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLContext:
-    # What is not ASCII can only be a comment between the certificates.
-    pem = _value(key, secrets).decode("ascii", "ignore")
+    pem = _authorities(key, secrets)
     try:
         return client_context(authorities=pem)
     except ssl.SSLError:
-        raise InvalidProcessorConfig(
-            f"spec.email.transportConfig.tls.caSecretRef: Secret {key.secret!r}, key {key.key!r}: "
-            "holds no certificate in PEM form"
-        ) from None
+        raise _no_certificate(key) from None
+
+
+def _authorities(key: SecretKey, secrets: Mapping[SecretKey, bytes]) -> str:
+    # What is not ASCII can only be a comment between the certificates.
+    return secret_value(key, secrets).decode("ascii", "ignore")
+
+
+def _token_context(tls: TLSConfig, secrets: Mapping[SecretKey, bytes]) -> ssl.SSLContext:
+    """Return the context that checks a token endpoint: always, whatever holds for the mail server.
+
+    The authority of ``caSecretRef`` is trusted beside the system's, because such an endpoint is
+    often a public one, whoever runs the mail server.
+    """
+    context = client_context()
+    if tls.ca_secret_ref is not None:
+        key = _authority_key(tls.ca_secret_ref)
+        try:
+            context.load_verify_locations(cadata=_authorities(key, secrets))
+        except (ssl.SSLError, ValueError):
+            raise _no_certificate(key) from None
+    return context
+
+
+def _no_certificate(key: SecretKey) -> InvalidProcessorConfig:
+    return InvalidProcessorConfig(
+        f"spec.email.transportConfig.tls.caSecretRef: {place_of(key)}: holds no certificate in PEM "
+        "form"
+    )
 
 
 def _host(field_name: str, value: str) -> str:

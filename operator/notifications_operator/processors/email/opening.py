@@ -1,4 +1,4 @@
-"""Opens SMTP sessions: name, connection, greeting, EHLO, TLS, AUTH.
+"""Opens SMTP sessions: name, connection, greeting, EHLO, TLS, login.
 
 All that goes wrong here concerns the whole processor, and nothing was sent.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import ssl
@@ -23,13 +24,13 @@ from aiosmtplib import (
 
 from ...api.reasons import Reason
 from ..errors import DeliveryError, Scope
-from .config import Credentials, Encryption, SMTPServer
+from .authentication import AnotherSessionNeeded, Login
+from .config import Encryption, SMTPServer
 from .domains import address_literal
 from .replies import Phase, Reply, refusal
 from .timeouts import Timeouts
 
-_MECHANISMS = ("plain", "login", "cram-md5")
-"""Preferred first. One is tried: several wrong attempts in a row lock accounts."""
+_log = logging.getLogger(__name__)
 
 _UNKNOWN_COMMAND = (500, 502)
 """Replies of a server that does not know EHLO (RFC 5321 section 4.1.1.1)."""
@@ -41,7 +42,7 @@ _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 _AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]
 
 
-async def open_session(server: SMTPServer, timeouts: Timeouts) -> SMTP:
+async def open_session(server: SMTPServer, timeouts: Timeouts, login: Login | None) -> SMTP:
     """Open a session that is ready for MAIL.
 
     Raises
@@ -49,6 +50,19 @@ async def open_session(server: SMTPServer, timeouts: Timeouts) -> SMTP:
     DeliveryError
         With scope `Scope.PROCESSOR`.
     """
+    try:
+        return await _open(server, timeouts, login)
+    except AnotherSessionNeeded as refused:
+        _log.debug("Logging in once more: %s", refused)
+    try:
+        return await _open(server, timeouts, login)
+    except AnotherSessionNeeded as refused:
+        raise refused.error from None
+
+
+async def _open(server: SMTPServer, timeouts: Timeouts, login: Login | None) -> SMTP:
+    if login is not None:
+        await login.prepare()
     connected = await _connect(server, timeouts)
     client = SMTP(
         hostname=server.server_name,
@@ -63,8 +77,8 @@ async def open_session(server: SMTPServer, timeouts: Timeouts) -> SMTP:
         await _greet(client, server, timeouts)
         await _hello(client, server, timeouts)
         await _encrypt(client, server, timeouts)
-        if server.credentials is not None:
-            await _authenticate(client, server, server.credentials, timeouts)
+        if login is not None:
+            await _log_in(client, server, login, timeouts)
     except BaseException:
         abort(client)
         _hang_up(connected)
@@ -198,34 +212,16 @@ async def _encrypt(client: SMTP, server: SMTPServer, timeouts: Timeouts) -> None
     await _hello(client, server, timeouts)
 
 
-async def _authenticate(
-    client: SMTP, server: SMTPServer, credentials: Credentials, timeouts: Timeouts
-) -> None:
+async def _log_in(client: SMTP, server: SMTPServer, login: Login, timeouts: Timeouts) -> None:
     if client.get_transport_info("sslcontext") is None:
         raise _error(Reason.TLS_FAILED, f"{server.address}: credentials are never sent without TLS")
-    offered = client.server_auth_methods
-    mechanism = next((name for name in _MECHANISMS if name in offered), None)
-    if mechanism is None:
-        names = server.redactor.cleaned(" ".join(offered).upper(), 100) or "none"
-        raise _error(
-            Reason.AUTH_FAILED,
-            f"{server.address} offers no authentication that is known here (offered: {names}; "
-            f"known: {' '.join(_MECHANISMS).upper()})",
-            retryable=False,
-        )
-    async with _guarded(server, Phase.AUTH, timeouts.command):
-        match mechanism:
-            case "plain":
-                await client.auth_plain(credentials.username, credentials.password)
-            case "login":
-                await client.auth_login(credentials.username, credentials.password)
-            case _:
-                await client.auth_crammd5(credentials.username, credentials.password)
+    async with _guarded(server, Phase.AUTH, None):
+        await login.log_in(client, timeouts.command)
 
 
 @contextlib.asynccontextmanager
-async def _guarded(server: SMTPServer, phase: Phase, limit: float) -> AsyncIterator[None]:
-    """Bound a phase, and turn what goes wrong in it into a `DeliveryError`."""
+async def _guarded(server: SMTPServer, phase: Phase, limit: float | None) -> AsyncIterator[None]:
+    """Bound a phase by seconds, and turn what goes wrong in it into a `DeliveryError`."""
     try:
         async with asyncio.timeout(limit):
             yield

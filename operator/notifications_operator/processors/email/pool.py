@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from ..errors import DeliveryError, Receipt
+from .authentication import login_to
 from .config import SMTPServer
 from .smtp import ConnectionLost, SMTPConnection
 from .timeouts import DEFAULT_TIMEOUTS, Timeouts
@@ -59,6 +60,7 @@ class SMTPPool:
         probe_seconds: float = PROBE_SECONDS,
     ) -> None:
         self._server = server
+        self._login = login_to(server)
         self._slots = asyncio.Semaphore(size)
         self._timeouts = timeouts
         self._max_messages = max_messages
@@ -103,6 +105,8 @@ class SMTPPool:
             self._dismiss(self._resting.popleft().connection)
         while self._farewells:
             await asyncio.wait(self._farewells)
+        if self._login is not None:
+            await self._login.close()
 
     async def _deliver_over(
         self, connection: SMTPConnection, mail: Mail, may_send: MaySend
@@ -123,7 +127,7 @@ class SMTPPool:
         return receipt
 
     async def _open(self) -> SMTPConnection:
-        return await SMTPConnection.open(self._server, self._timeouts)
+        return await SMTPConnection.open(self._server, self._timeouts, self._login)
 
     def _put(self, connection: SMTPConnection) -> None:
         """Keep a connection, unless it is closed or has done its share."""

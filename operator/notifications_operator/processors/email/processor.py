@@ -93,7 +93,7 @@ class EmailProcessor(Processor):
         self._prepared: OrderedDict[
             tuple[str, int, int], tuple[OutboundNotification, PreparedMessage]
         ] = OrderedDict()
-        self._transport = transport or _transport(context, config)
+        self._transport = transport or _transport(context, config, self._sender)
 
     @classmethod
     def secret_keys(cls, spec: NotificationProcessorSpec) -> Sequence[SecretKey]:
@@ -266,10 +266,17 @@ def _mailbox(field_name: str, text: str) -> Mailbox:
     return replace(mailbox, address=address)
 
 
-def _transport(context: ProcessorContext, config: EmailConfig) -> Transport:
+def _transport(context: ProcessorContext, config: EmailConfig, sender: Mailbox) -> Transport:
+    gateway = context.environment.gateway
     match config.transport_config:
         case SMTPTransport() as smtp:
-            server = smtp_server(context.spec, smtp, context.secrets)
+            server = smtp_server(
+                context.spec,
+                smtp,
+                context.secrets,
+                sender=sender.address,
+                own_tokens=[gateway.token_file] if gateway else [],
+            )
             return SMTPPool(server, size=config.concurrency_limit)
         case SendmailConfig() as sendmail:
             return SendmailTransport(sendmail, context.environment.sendmail_paths)

@@ -10,6 +10,7 @@ from aiosmtplib import SMTP, SMTPResponse, SMTPResponseException
 
 from ...api.reasons import Reason
 from ..errors import DeliveryError, LeaseLost, Receipt, Scope
+from .authentication import Login
 from .config import SMTPServer
 from .dialogue import Dialogue
 from .opening import open_session
@@ -58,7 +59,9 @@ class SMTPConnection:
         self._dialogue = Dialogue(cast(asyncio.Transport, client.transport))
 
     @classmethod
-    async def open(cls, server: SMTPServer, timeouts: Timeouts) -> SMTPConnection:
+    async def open(
+        cls, server: SMTPServer, timeouts: Timeouts, login: Login | None = None
+    ) -> SMTPConnection:
         """Connect, up to the point where MAIL can follow.
 
         Raises
@@ -66,7 +69,7 @@ class SMTPConnection:
         DeliveryError
             With scope `Scope.PROCESSOR`.
         """
-        return cls(await open_session(server, timeouts), server, timeouts)
+        return cls(await open_session(server, timeouts, login), server, timeouts)
 
     @property
     def usable(self) -> bool:

@@ -1,0 +1,1 @@
+"""Access tokens of OAuth 2 (RFC 6749) for mail servers that take no passwords."""
