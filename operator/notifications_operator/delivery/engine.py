@@ -21,7 +21,8 @@ from ..processors.registry import ProcessorRegistry
 from ..settings import Settings
 from ..telemetry import metrics
 from ..telemetry.background import BackgroundTasks
-from .limits import RecipientLimits, stored_openings
+from .limits import RecipientLimits
+from .openings import stored_openings
 from .planner import Planner
 from .ports import Cluster, Leadership, Recorder
 from .rejections import Rejections
