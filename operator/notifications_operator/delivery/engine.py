@@ -51,7 +51,7 @@ class Engine:
         preferences: PreferenceSource | None = None,
         background: BackgroundTasks | None = None,
     ) -> None:
-        background = background or BackgroundTasks()
+        self._background = background = background or BackgroundTasks()
         self._settings = settings
         self._cluster = cluster
         self._limits = RecipientLimits(settings.limits)
@@ -221,8 +221,9 @@ class Engine:
         if task.cancelled():
             return
         if error := task.exception():
-            extra = runner.ref.log_fields
-            logger.error("a Notification's runner failed", exc_info=error, extra=extra)
+            self._background.report(
+                f"Notification {task.get_name()}", error, extra=runner.ref.log_fields
+            )
         if runner.deleted:
             self._written.pop(uid, None)
             return
