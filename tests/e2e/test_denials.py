@@ -96,7 +96,8 @@ async def test_a_policy_that_forbids_slices_is_said_and_waited_for(
             kubectl(kubeconfig, "delete", "-f", "-", stdin=documents)
         assert body["status"]["reason"] == "PolicyDenied"
         said = recorded(body)
-        assert said is not None and "label it with a team" in said["message"]
+        assert said is not None and said["status"] == "False"
+        assert "label it with a team" in said["message"]
         body = await kubernetes.wait("Notification", "many", namespace, complete, seconds=120)
         assert body["status"]["summary"] == "150/150"
         assert recorded(body) is None

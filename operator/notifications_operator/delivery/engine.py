@@ -23,8 +23,9 @@ from ..settings import Settings
 from ..telemetry import metrics
 from ..telemetry.background import BackgroundTasks
 from .left_alone import LeftAlone
-from .limits import RecipientLimits, stored_openings
+from .limits import RecipientLimits
 from .newer_format import delivered_is_unknown, is_over, unknown_in_status, unreadable_status
+from .openings import stored_openings
 from .planner import Planner
 from .ports import Cluster, Leadership, Recorder
 from .rejections import Rejections
@@ -53,7 +54,7 @@ class Engine:
         preferences: PreferenceSource | None = None,
         background: BackgroundTasks | None = None,
     ) -> None:
-        background = background or BackgroundTasks()
+        self._background = background = background or BackgroundTasks()
         self._settings = settings
         self._cluster = cluster
         self._limits = RecipientLimits(settings.limits)
@@ -241,8 +242,9 @@ class Engine:
         if task.cancelled():
             return
         if error := task.exception():
-            extra = runner.ref.log_fields
-            logger.error("a Notification's runner failed", exc_info=error, extra=extra)
+            self._background.report(
+                f"Notification {task.get_name()}", error, extra=runner.ref.log_fields
+            )
         if runner.deleted:
             self._written.pop(uid, None)
             return

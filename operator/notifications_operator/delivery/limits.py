@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ..api.conditions import ConditionType, find_condition
-from ..api.notification import NotificationStatus
 from ..settings import NamespaceLimitSettings
-from .ledger import SLICES
+from .openings import Opening
 
 HOUR = timedelta(hours=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opening:
-    """A time at which deliveries were opened: a revision of a Notification, or a redelivery.
-
-    ``name`` tells it from the others of its Notification; the first revision has none.
-    """
-
-    name: str = ""
-    users: int
-    moment: datetime
 
 
 class RecipientLimits:
@@ -140,42 +125,3 @@ class RecipientLimits:
         own = self._settings.namespaces.get(namespace)
         value: int | None = getattr(own, name) if own is not None else None
         return value if value is not None else getattr(self._settings, name)
-
-
-def stored_openings(status: NotificationStatus) -> list[Opening]:
-    """Return what a status says of openings, the newest last.
-
-    Of those before the newest it is known only that they came after the start.
-    """
-    if status.recipients is None or status.start_time is None or not status.revision:
-        return []
-    users, earlier = status.recipients.users, status.revision + status.redelivery - 1
-    if not earlier:
-        return [Opening(users=users, moment=status.start_time)]
-    name = redelivery_name(status.redelivery) if status.redelivery else None
-    return [
-        Opening(name="earlier", users=users * earlier, moment=status.start_time),
-        Opening(
-            name=name or revision_name(status.revision), users=users, moment=_latest_opening(status)
-        ),
-    ]
-
-
-def revision_name(revision: int) -> str:
-    """Return the name of the opening that is a revision."""
-    return f"revision {revision}" if revision > 1 else ""
-
-
-def redelivery_name(redelivery: int | str) -> str:
-    """Return the name of the opening that is a redelivery, by its number or its value."""
-    return f"redelivery {redelivery}"
-
-
-def _latest_opening(status: NotificationStatus) -> datetime:
-    start = status.start_time or datetime.min
-    opened = [row.opened_time for row in status.deliveries if row.opened_time is not None]
-    if status.ledger is not None and status.ledger.type == SLICES:
-        # Those of most rows are in the slices, which nobody reads for this.
-        complete = find_condition(status.conditions, ConditionType.COMPLETE)
-        opened += [complete.last_transition_time] if complete is not None else []
-    return max(opened, default=start)

@@ -14,20 +14,13 @@ from ..processors.base import Audience, OutboundNotification
 from ..processors.errors import Skip
 from ..processors.preferences import Preferences, Question
 from ..settings import Settings
-from .changes import (
-    REDELIVER_ALL,
-    Change,
-    find_change,
-    forget_unknown,
-    note_redeliver,
-    postpone,
-    redelivered_rows,
-)
+from .changes import Change, find_change, forget_unknown, note_redeliver, postpone
 from .deadlines import LONGEST_WAIT, Deadlines
 from .digest import payload_digest, recipients_digest
 from .ledger import ROW_LIMIT, UNSENT, Ahead, Ledger, Selection, taking_part
-from .limits import Opening, RecipientLimits, redelivery_name, revision_name
+from .limits import RecipientLimits
 from .metadata import metadata_problem
+from .openings import Opening, planned_opening, redelivery_opening
 from .optouts import (
     PREFERENCES_UNAVAILABLE,
     Answer,
@@ -100,7 +93,7 @@ class Planner:
         if change.any:
             ledger.completion_time = None
             forget_unknown(ledger)
-        verdict = refusal(notification, change, now)
+        verdict = ledger.verdict or refusal(notification, change, now)
         if verdict is None and notification.spec.suspend and change.any:
             if ledger.ahead != Ahead():
                 postpone(ledger, change)
@@ -238,22 +231,8 @@ class Planner:
         """Return whom the planned revision reaches, by all plans of it together, if that counts."""
         if not self._limits.counts(plan.namespace):
             return None
-        ledger, change = plan.ledger, plan.change
-        revision = ledger.revision + (1 if change.first or change.payload else 0)
-        named = {str(user.ref) for user in resolution.users}
-        named.update(map(str, self._strangers(plan, resolution)))
-        if not change.first:
-            rows = [
-                row.recipient
-                for row in ledger.rows.values()
-                if row.recipient.startswith("user:")
-                and (row.reason != Reason.CANCELLED or row.revision == revision)
-            ]
-            if change.payload and not change.recipients:
-                named = set(rows) or named
-            elif not change.payload:
-                named.update(rows)
-        return Opening(name=revision_name(revision), users=len(named), moment=plan.now)
+        refs = [*(user.ref for user in resolution.users), *self._strangers(plan, resolution)]
+        return planned_opening(plan.ledger, plan.change, map(str, refs), plan.now)
 
     def _excess(self, plan: _Plan, opening: Opening | None) -> Obstacle | None:
         """Return why an edit, or what the catalog has come to know, is too much for this hour.
@@ -269,21 +248,22 @@ class Planner:
     def _hold_redelivery(
         self, notification: Notification, ledger: Ledger, now: datetime
     ) -> Obstacle | None:
-        """Return why a redelivery must wait for what an hour allows; else note that it begins."""
+        """Return why a redelivery must wait for what an hour allows; else note that it begins.
+
+        One that no hour allows ends the Notification.
+        """
         value, metadata = notification.redeliver, notification.metadata
         if value is None or value == ledger.last_redeliver or not ledger.planned:
             return None
-        rows = redelivered_rows(ledger, value)
-        refs = {row.recipient for row in rows}
-        named = {ref for ref in refs if ref.startswith("user:")}
-        users = ledger.users if refs - named else len(named)
-        number = ledger.redelivery + 1 if value.startswith(REDELIVER_ALL) else value
-        opening = Opening(name=redelivery_name(number), users=users, moment=now)
+        opening = redelivery_opening(ledger, value, now)
         why = self._limits.check_hour(metadata.namespace, metadata.uid, opening)
         if why is None:
             self._limits.note_opening(metadata.namespace, metadata.uid, opening)
             return None
-        return Obstacle(reason=Reason.POLICY_DENIED, message=f"redelivery {why}")
+        held = Obstacle(reason=Reason.POLICY_DENIED, message=f"redelivery {why}")
+        if not self._limits.ever_fits(metadata.namespace, opening.users):
+            ledger.last_redeliver, ledger.verdict = value, held
+        return held
 
     def _strangers(self, plan: _Plan, resolution: Resolution) -> Sequence[EntityRef]:
         """Return users that the catalog does not know, if a processor reaches them all the same."""

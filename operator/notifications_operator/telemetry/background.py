@@ -79,9 +79,17 @@ class BackgroundTasks:
         task.add_done_callback(self._ended)
         return task
 
-    def report(self, name: str, error: BaseException) -> None:
-        """Note a failure of a task that is not started again; it counts for `STEADY_SECONDS`."""
-        logger.error("a background task has failed: %s", name, exc_info=error)
+    def report(
+        self, name: str, error: BaseException, *, extra: Mapping[str, str] | None = None
+    ) -> None:
+        """Note a failure of a task that is not started again here; it counts for `STEADY_SECONDS`.
+
+        Parameters
+        ----------
+        extra
+            Fields of the line in the log.
+        """
+        logger.error("a background task has failed: %s", name, exc_info=error, extra=extra)
         self._forget_steady()
         self._failures[name] = _Failure(_describe(error), running_since=_now())
 

@@ -35,7 +35,7 @@ def no_pauses(request: pytest.FixtureRequest) -> Iterator[None]:
     The ledger is in the status, or in slices of two rows.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner.Runner, "_back_off", lambda self: 0.001)
+        patch.setattr(failures.Failures, "_back_off", lambda self: 0.001)
         patch.setattr(failures, "REFUSED_DELAY", 0.001)
         patch.setattr(breaker, "_DEFAULT_DELAY", (0.001, 0.002))
         patch.setattr(channel, "NOT_READY_POLL", 0.005)

@@ -148,7 +148,8 @@ async def test_runner_that_fails_leaves_doubt_and_goes_on(
         await w.engine.drain()
         assert w.scripts["email"].recipients == [ADA]
         assert w.rows()[ADA].state is DeliveryState.UNKNOWN
-        assert "a Notification's runner failed" in caplog.text
+        assert "a background task has failed: Notification team/n" in caplog.text
+        assert w.engine.supervisor.background.problem is not None
 
 
 async def test_runner_that_fails_before_it_claims_loses_nothing(

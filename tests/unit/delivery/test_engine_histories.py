@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS
-from notifications_operator.delivery import runner
+from notifications_operator.delivery import failures
 from tests.unit.delivery.builders import ADA, BOB
 from tests.unit.delivery.harness import NAMESPACE, World, world
 from tests.unit.delivery.scripted import Script
@@ -25,7 +25,7 @@ Event = tuple[str, dict[str, Any]]
 def no_pauses() -> Iterator[None]:
     """Let every backoff be over at once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner.Runner, "_back_off", lambda self: 0.001)
+        patch.setattr(failures.Failures, "_back_off", lambda self: 0.001)
         yield
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from notifications_operator.api.notification import REDELIVER_ANNOTATION
-from notifications_operator.delivery.limits import RecipientLimits, stored_openings
+from notifications_operator.delivery.limits import RecipientLimits
+from notifications_operator.delivery.openings import stored_openings
 from notifications_operator.settings import NamespaceLimitSettings
 from tests.unit.delivery.builders import ADA, BOB, EVE, NOW, directory, seconds, users_yaml
 from tests.unit.delivery.planning import Desk, desk
@@ -93,6 +94,19 @@ async def test_an_edit_that_no_hour_allows_is_refused() -> None:
         d.plan()
         sent(d)
         d.write(to=[ADA, BOB, EVE])
+        d.plan()
+        assert (d.status.state, d.status.reason) == ("Failed", "PolicyDenied")
+        assert d.notification.finished
+        assert d.brief == {"ada": "Sent", "bob": "Sent"}
+
+
+async def test_a_redelivery_that_no_hour_allows_is_refused() -> None:
+    async with desk("email", limits={"recipients_per_hour": 2}) as d:
+        d.write(to=[ADA, BOB])
+        d.plan()
+        sent(d)
+        d.limits._settings.recipients_per_hour = 1
+        d.write(to=[ADA, BOB], annotations={REDELIVER_ANNOTATION: "all:1"})
         d.plan()
         assert (d.status.state, d.status.reason) == ("Failed", "PolicyDenied")
         assert d.notification.finished

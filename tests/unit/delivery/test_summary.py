@@ -269,7 +269,7 @@ def test_what_kstatus_relies_on(facts: Progress) -> None:
     assert not {ConditionType.RECONCILING, ConditionType.STALLED} <= true
     assert not {ConditionType.READY, ConditionType.STALLED} <= true
     assert not {ConditionType.READY, ConditionType.RECONCILING} <= true
-    assert len(found) == len(ConditionType)
+    assert set(found) == set(ConditionType) - {ConditionType.RECORDED}
     assert all(item.reason for item in found.values()), "metav1.Condition requires one"
     assert (ConditionType.COMPLETE in true) is (verdict.state in TERMINAL)
     if ConditionType.COMPLETE in true:
@@ -300,3 +300,11 @@ def test_transition_time_moves_only_when_the_status_does(history: list[Progress]
             expected = previous.last_transition_time if kept and previous else now
             assert item.last_transition_time == expected
         old = list(found.values())
+
+
+def test_what_is_refused_has_a_condition_of_its_own() -> None:
+    obstacle = Obstacle(reason=Reason.POLICY_DENIED, message="403 quota", denied=True)
+    _, found = derive(Progress(tally=Tally(), planned=False, waiting=obstacle))
+    recorded = found[ConditionType.RECORDED]
+    assert (recorded.status, recorded.reason) == ("False", "PolicyDenied")
+    assert recorded.message == "403 quota"
