@@ -143,13 +143,6 @@ class Stage:
                 await self._patch(name, {"metadata": {"annotations": annotation}})
         return len(self.asked)
 
-    async def exchange_secret(self, server: MailServer, values: Mapping[str, str]) -> None:
-        """Write other credentials into a server's Secret, as a person or a robot does."""
-        assert server.secret is not None
-        patch = {"stringData": dict(values)}
-        change = partial(self.kubernetes.patch, "Secret", server.secret, NAMESPACE, patch)
-        await self._persist(change)
-
     async def _patch(self, name: str, patch: Object) -> None:
         change = partial(self.kubernetes.patch, "Notification", name, self.namespace, patch)
         await self._persist(change)
