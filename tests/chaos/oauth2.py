@@ -24,11 +24,11 @@ from tests.support.token_endpoint import TokenEndpointPeer
 from .figures import Figures
 from .kill import instants, kill_at
 from .servers import SENDER, MailServer
-from .stage import Stage, stage
+from .stage import NAMESPACE, Stage, stage
 from .workload import Workload
 
 TOKEN_SECONDS = 4.0
-"""How long a token lives; an operator uses it for half of that."""
+"""Life of a token; an operator uses it for half of that."""
 
 SLOW_SECONDS = 3.0
 """Longest time that the endpoint takes; the operator of a campaign does not wait for so long."""
@@ -222,7 +222,8 @@ async def _exchanging(
         return
     new = secrets.token_urlsafe(24)
     endpoint.client_secrets.add(new)
-    await one.exchange_secret(server, {"clientSecret": new})
+    patch = {"stringData": {"clientSecret": new}}
+    await one.kubernetes.patch("Secret", server.processor, NAMESPACE, patch)
     await asyncio.sleep(random.uniform(0, 3))
     endpoint.client_secrets = {new}
 

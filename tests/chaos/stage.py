@@ -154,13 +154,6 @@ class Stage:
                 await self._patch(found["name"], found["namespace"], patch)
         return len(self.asked)
 
-    async def exchange_secret(self, server: MailServer, values: Mapping[str, str]) -> None:
-        """Write other credentials into a server's Secret, as a person or a robot does."""
-        assert server.secret is not None
-        patch = {"stringData": dict(values)}
-        change = partial(self.kubernetes.patch, "Secret", server.secret, NAMESPACE, patch)
-        await self._persist(change)
-
     async def _patch(self, name: str, namespace: str, patch: Object) -> None:
         change = partial(self.kubernetes.patch, "Notification", name, namespace, patch)
         await self._persist(change)

@@ -30,7 +30,7 @@ LONGEST_ASSERTION = 3600
 PATH = "/oauth2/v2.0/token"
 
 Fault = web.Response | Callable[[web.Request], Awaitable[web.StreamResponse]]
-"""What is answered instead, or done before an answer."""
+"""An answer instead of the right one, or something that makes one."""
 
 
 class OAuthError(Exception):

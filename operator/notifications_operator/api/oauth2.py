@@ -23,7 +23,7 @@ TOKEN_FILE_PATTERN = r"^/[^\x00-\x1f\x7f]*$"  # noqa: S105 - a pattern
 
 
 _CLIENT = ("clientSecretRef", "federatedTokenFile")
-"""How a client proves who it is: by one of them."""
+"""Proofs of who the client is; one of them is given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ _GRANTS: Mapping[str, _Fields] = {
 
 
 class OAuth2Config(KubernetesModel):
-    """How access tokens are had (RFC 6749, RFC 7523)."""
+    """The way to access tokens (RFC 6749, RFC 7523)."""
 
     grant: Literal["clientCredentials", "jwtBearer", "refreshToken"]
     token_url: Annotated[str, StringConstraints(max_length=2048, pattern=TOKEN_URL_PATTERN)]

@@ -1,4 +1,4 @@
-"""What the tests with access tokens share."""
+"""Helpers of the tests with access tokens."""
 
 from __future__ import annotations
 
@@ -92,3 +92,9 @@ async def token_pool(
 def rsa_key() -> RSAKey:
     """Make a key pair."""
     return RSAKey.generate_key(2048)
+
+
+async def fresh(peer: SMTPPeer) -> None:
+    """Let the next mail begin a session of its own."""
+    await peer.drop_connections()
+    await peer.wait_for_open_connections(0)

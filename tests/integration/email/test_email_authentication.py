@@ -1,4 +1,4 @@
-"""Which mechanisms are tried, in which order, and how often."""
+"""Mechanisms are tried in an order, and no oftener than accounts bear."""
 
 from __future__ import annotations
 

@@ -19,25 +19,12 @@ from tests.integration.email.email_peers import failure, success
 from tests.integration.email.oauth2_peers import (
     PRIVATE_KEY,
     client_credentials,
-    mail_server,
     reference,
     rsa_key,
     token_pool,
 )
 from tests.support.smtp import Certificate, CertificateAuthority, SMTPPeer
 from tests.support.token_endpoint import TokenEndpointPeer
-
-
-@pytest.fixture
-async def endpoint(authority: CertificateAuthority) -> AsyncIterator[TokenEndpointPeer]:
-    async with TokenEndpointPeer(certificate=authority.valid()) as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-async def peer(endpoint: TokenEndpointPeer) -> AsyncIterator[SMTPPeer]:
-    async with mail_server(endpoint, endpoint.certificate) as peer:
-        yield peer
 
 
 @pytest.fixture

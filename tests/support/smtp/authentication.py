@@ -31,7 +31,7 @@ VerifyToken = Callable[[str, str], str | None]
 
 
 class LoginStyle(StrEnum):
-    """What a server does with a name that comes with AUTH LOGIN."""
+    """A server's way with a name that comes with AUTH LOGIN."""
 
     USUAL = "usual"
     REFUSES_INITIAL = "refuses-initial"
@@ -40,7 +40,7 @@ class LoginStyle(StrEnum):
 
 @dataclass
 class Refusal(Exception):
-    """What is said instead of 235, and what the client did wrong, if it did."""
+    """A reply instead of 235, and what the client did wrong, if it did."""
 
     reply: str
     violation: str | None = None

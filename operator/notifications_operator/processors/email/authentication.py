@@ -30,6 +30,9 @@ from .sasl import (
     xoauth2,
 )
 
+_INVALID = 535
+"""RFC 4954 section 6: credentials invalid, whatever the words beside it."""
+
 _ABOUT_MECHANISM = re.compile(r"50[0-4]|534")
 """RFC 4954 section 4: 504 unrecognised mechanism; section 6: 534 too weak. RFC 5321 4.2.3: 500 to
 503 about the command."""
@@ -42,7 +45,7 @@ _ABOUT_MECHANISM_TEXT = re.compile(
 )
 
 _SHOWN_OF_ERROR = ("status", "error", "error_description", "scope")
-"""What is passed on of the error that a challenge carries (RFC 7628 section 3.2.2)."""
+"""Members of the error that a challenge carries that are passed on (RFC 7628 section 3.2.2)."""
 
 
 class AnotherSessionNeeded(Exception):
@@ -60,7 +63,7 @@ class AnotherSessionNeeded(Exception):
 
 
 class Login(Protocol):
-    """How a processor proves to a mail server who it is."""
+    """Proof for a mail server of who the processor is."""
 
     async def prepare(self) -> None:
         """Get what is needed before a server is made to wait for it; raises `DeliveryError`."""
@@ -189,7 +192,7 @@ class TokenLogin:
             refused = self._refusal(reply)
             if not reply.permanent:
                 raise refused
-            if not _is_about_mechanism(reply):
+            if reply.code == _INVALID or not _is_about_mechanism(reply):
                 self._tokens.drop(token)
                 raise AnotherSessionNeeded(refused)
         raise refused or _none_known(client, self._server, [item.name for item in mechanisms])

@@ -10,7 +10,7 @@ from ...telemetry import redaction
 from .text import one_line
 
 LEARNED = 8
-"""How many secrets that came later are known at a time."""
+"""Most secrets that came later and are known at a time."""
 
 
 class Redactor(redaction.Redactor):

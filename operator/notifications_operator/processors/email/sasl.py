@@ -44,7 +44,7 @@ class Mechanism:
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """How an exchange ended: the last reply, and the challenges that led there."""
+    """The end of an exchange: the last reply, and the challenges that led there."""
 
     response: SMTPResponse
     challenges: Sequence[bytes]

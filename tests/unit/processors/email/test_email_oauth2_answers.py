@@ -1,4 +1,4 @@
-"""What a token endpoint's answers mean."""
+"""A token endpoint's answers mean what RFC 6749 says, and lies are seen through."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a token endpoint's answers mean (RFC 6749 section 5), and missing answers.
+"""Meanings of a token endpoint's answers (RFC 6749 section 5), and of missing ones.
 
 A token is asked for before anything is sent, so whatever goes wrong concerns the processor alone.
 """
@@ -54,7 +54,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class IssuedToken:
-    """What a good answer gives.
+    """The content of a good answer.
 
     Attributes
     ----------

@@ -31,7 +31,7 @@ from .grants import (
 FIELD = "spec.email.transportConfig.oauth2"
 
 API_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
-"""What the operator shows to the API server."""
+"""The token that the operator shows to the API server."""
 
 _SHORTEST_KEY = 2048
 """Bits of an RSA key (RFC 7518 section 3.3)."""
@@ -39,7 +39,7 @@ _SHORTEST_KEY = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class OAuth2Credentials:
-    """How to get access tokens, and whose they are for the mail server."""
+    """The way to access tokens, and the mailbox that they are for."""
 
     username: str
     grant: Grant = field(repr=False)

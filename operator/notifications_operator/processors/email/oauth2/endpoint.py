@@ -44,7 +44,7 @@ class TokenEndpoint:
 
     @property
     def name(self) -> str:
-        """How messages name it: its host, and its port if that is not 443."""
+        """Its name in messages: its host, and its port if that is not 443."""
         return urlsplit(self._url).netloc
 
     async def post(self, form: Mapping[str, str]) -> Answer:

@@ -1,4 +1,4 @@
-"""Grants: what is shown to a token endpoint, so that it gives an access token."""
+"""Grants: rights to access tokens that are shown to a token endpoint."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ Form = Mapping[str, str]
 
 
 class ClientAuthentication(Protocol):
-    """How the client proves to the endpoint who it is (RFC 6749 section 2.3)."""
+    """Proof for the endpoint of who the client is (RFC 6749 section 2.3)."""
 
     @property
     def remedy(self) -> str:
-        """What to do when the endpoint does not believe it."""
+        """Advice for when the endpoint does not believe it."""
 
     async def parameters(self) -> Form:
         """Return what goes into the form; raises `DeliveryError`."""
 
 
 class Grant(Protocol):
-    """What is shown to the endpoint."""
+    """A right to access tokens that is shown to the endpoint."""
 
     @property
     def remedies(self) -> Mapping[str, str]:
-        """What to do about an ``error`` of the endpoint."""
+        """Advice on each ``error`` of the endpoint."""
 
     async def form(self) -> Form:
         """Return the request for a token; raises `DeliveryError`."""
@@ -75,7 +75,7 @@ class ClientSecret:
 
     @property
     def remedy(self) -> str:
-        """What to do when the endpoint does not believe it."""
+        """Advice for when the endpoint does not believe it."""
         return f"correct {self.place}; the client secret may have expired"
 
     async def parameters(self) -> Form:
@@ -100,7 +100,7 @@ class FederatedToken:
 
     @property
     def remedy(self) -> str:
-        """What to do when the endpoint does not believe it."""
+        """Advice for when the endpoint does not believe it."""
         return (
             "compare issuer, subject and audience of the application's federated credential with "
             "those of the token in oauth2.federatedTokenFile"
@@ -149,7 +149,7 @@ class ClientCredentials:
 
     @property
     def remedies(self) -> Mapping[str, str]:
-        """What to do about an ``error`` of the endpoint."""
+        """Advice on each ``error`` of the endpoint."""
         return {
             "invalid_client": self.authentication.remedy,
             "unauthorized_client": (
@@ -202,7 +202,7 @@ class JWTBearer:
 
     @property
     def remedies(self) -> Mapping[str, str]:
-        """What to do about an ``error`` of the endpoint."""
+        """Advice on each ``error`` of the endpoint."""
         key = f"check oauth2.clientId, that the key in {self.place} is its and was not deleted"
         return {
             "invalid_client": key,
@@ -264,7 +264,7 @@ class RefreshToken:
 
     @property
     def remedies(self) -> Mapping[str, str]:
-        """What to do about an ``error`` of the endpoint."""
+        """Advice on each ``error`` of the endpoint."""
         client = self._authentication.remedy if self._authentication else "check oauth2.clientId"
         return {
             "invalid_client": client,

@@ -25,7 +25,7 @@ RETRY_SECONDS = 30.0
 """Seconds before another request while a token is good that could not be replaced."""
 
 REMEMBERED = 4
-"""How many of the last tokens are hidden in what a server says."""
+"""Most tokens that are hidden in what a server says: the last ones."""
 
 _log = logging.getLogger(__name__)
 
