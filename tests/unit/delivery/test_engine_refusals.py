@@ -167,7 +167,6 @@ class TestWholeProcessor:
             found = w.rows().values()
             assert {(row.state, row.reason) for row in found} == {("Failed", "PolicyDenied")}
 
-
     async def test_a_broadcast_that_its_filter_leaves_out_goes_by_the_others(
         self, kept: str
     ) -> None:
