@@ -1,7 +1,8 @@
 """Evidence on whose fault a refusal is that does not say so itself; pure.
 
-A permanent refusal without a culprit is final for its recipient unless the processor refuses
-everybody alike. Until that is clear the delivery is held, that is tried again soon.
+A permanent refusal without a culprit is final for its recipient only once the processor has
+accepted something after it: until then nobody knows whether it refuses everybody alike. The
+delivery is held meanwhile, that is tried again.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ FEWEST = 2
 FIRST_HOLD = 2.0
 """Seconds after which a held delivery is tried again; twice as long each further time."""
 
-LONGEST_HOLD = 300.0
+LONGEST_HOLD = 900.0
 """Most seconds between two attempts of a held delivery."""
 
 HELD_LIMIT = 1024
@@ -47,7 +48,7 @@ PATTERN_LIMIT = 64
 PATTERNS_LIMIT = 32
 """Most different replies that are remembered."""
 
-FORGET_SECONDS = 600.0
+FORGET_SECONDS = 2 * LONGEST_HOLD
 """A held delivery that was not tried again for so long gives way to others."""
 
 _LONG_SCAN = 0.01
@@ -172,7 +173,7 @@ class Evidence:
     def hold_seconds(self, delivery: Delivery) -> float:
         """Return after how long a held delivery is tried again."""
         hold = self._held.get(delivery)
-        doublings = min(hold.times - 1, 16) if hold else 8
+        doublings = min(hold.times - 1, 16) if hold else 16
         return min(FIRST_HOLD * 2.0**doublings, LONGEST_HOLD)
 
     def judge(
@@ -208,33 +209,23 @@ class Evidence:
         if found is not None and found.signature == signature:
             self._find(signature, found.number, pattern)
             return Judgement.OPEN
-        judgement = self._compare(delivery, pattern, domain, pending)
-        if judgement is Judgement.RECIPIENT:
-            self._held.pop(delivery, None)
-        elif judgement is Judgement.PROCESSOR:
+        judgement = self._compare(pattern, domain, pending)
+        if judgement is Judgement.PROCESSOR:
             self._find(signature, number, pattern)
         return judgement
 
     def _compare(
-        self,
-        delivery: Delivery,
-        pattern: _Pattern,
-        domain: Callable[[str], str],
-        pending: Pending,
+        self, pattern: _Pattern, domain: Callable[[str], str], pending: Pending
     ) -> Judgement:
         """Compare what was refused with what is pending, unless that would cost too much."""
         begin = self._clock()
         if begin < self._next_scan:
             return Judgement.OPEN
-        judgement = Judgement.OPEN
-        if _is_alone(delivery, pattern, pending):
-            judgement = Judgement.RECIPIENT
-        elif self._is_evidence(pattern, domain, pending):
-            judgement = Judgement.PROCESSOR
+        found = self._is_evidence(pattern, domain, pending)
         end = self._clock()
         if end - begin > _LONG_SCAN:
             self._next_scan = end + 20 * (end - begin)
-        return judgement
+        return Judgement.PROCESSOR if found else Judgement.OPEN
 
     def _pattern(self, signature: str) -> _Pattern:
         pattern = self._patterns.pop(signature, None) or _Pattern()
@@ -294,13 +285,6 @@ class Evidence:
 def signature_of(error: DeliveryError) -> str:
     """Return what makes two refusals the same."""
     return error.signature or f"{error.reason} {error.code} {error.enhanced_code}"
-
-
-def _is_alone(delivery: Delivery, pattern: _Pattern, pending: Pending) -> bool:
-    """Whether nobody is left who could tell the recipient's fault from the processor's."""
-    return len(pattern.recipients) < RECIPIENTS and all(
-        recipient == delivery[1] for recipient in _recipients(pending)
-    )
 
 
 def _recipients(pending: Pending) -> Iterable[str]:
