@@ -144,7 +144,7 @@ def _range(schema: Schema, least: str, most: str, unit: str) -> list[str]:
 
 
 def _is_bounded(schema: Schema, least: str) -> bool:
-    """Tell whether a bound is one for people; those of a field without a type make up for it."""
+    """Return whether a bound is worth showing; bounds of a field without a type only replace it."""
     is_number = "milliseconds" not in schema.get("properties", {}) and "multipleOf" not in schema
     return "type" in schema or (least == "minimum" and is_number)
 

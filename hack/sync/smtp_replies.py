@@ -1,4 +1,4 @@
-"""The generated part of ``docs/email.md``: what the server's answers mean."""
+"""Generates the table of ``docs/email.md``: the meanings of a server's answers."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def _walk_schema(schema: dict[str, Any], prefix: str) -> Iterator[Option]:
 
 
 def _kind(option: dict[str, Any]) -> str:
-    """Return the type of an option as people read it; a text of a number or a boolean is none."""
+    """Return the type of an option as people read it; a number or boolean in quotes is not text."""
     if "$ref" in option:
         return str(option["$ref"].rpartition("/")[2])
     types = option["type"] if isinstance(option["type"], list) else [option["type"]]

@@ -1,8 +1,8 @@
 """Refusals that stand for as long as a campaign lasts, each with a culprit of its own.
 
 A mail server with a grudge refuses one recipient, one domain, one sender or everybody, always in
-the same words. Whose fault it is must come out: what the sender or nobody in particular is refused
-for fails nobody, and what one recipient is refused for delays nobody else.
+the same words. A grudge against the sender, or against everybody, must fail nobody. One against a
+recipient or a domain must delay nobody else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .workload import DOMAINS, USERS, address_of
 
 
 class Culprit(StrEnum):
-    """What a grudge is against."""
+    """The party that a grudge is held against."""
 
     RECIPIENT = "recipient"
     DOMAIN = "domain"
@@ -32,7 +32,7 @@ class Culprit(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """What a server says, and where.
+    """A server's refusal, and the step at which it is given.
 
     Attributes
     ----------
@@ -89,11 +89,11 @@ REFUSALS: Final[dict[Culprit, tuple[Refusal, ...]]] = {
         Refusal(step=Step.END, text="554 Transaction failed"),
     ),
 }
-"""What servers say of each culprit: with words and codes that name it, and without."""
+"""Refusals for each culprit: some name it by words and codes, some do not."""
 
 
 class Grudge(Script):
-    """What one mail server refuses until it is lifted; a script of its peer.
+    """Refusals of one mail server until they are lifted; a script of its peer.
 
     Parameters
     ----------

@@ -33,16 +33,23 @@ async def run(installation: Installation, *, seed: int, kills: int) -> Figures:
     async with stage([installation], servers, figures) as one:
         work = Workload(seed, namespace=one.namespace, processors=[*one.servers])
         await one.create(work.jobs(4))
-        for instant in instants(kills, random):
-            await one.create(work.jobs(random.randint(1, 3)))
-            await one.edit_some(random)
-            reached = await kill_at(one, instant, random)
-            name = instant.name if reached else f"{instant.name} (not reached)"
-            figures.instants[name] = figures.instants.get(name, 0) + 1
-            figures.kills += not instant.graceful
-            one.operator.launch()
+        await kill_at_work(one, work, figures, random, kills=kills, most_jobs=3)
         await one.finish(seconds=SETTLE_SECONDS)
         return await one.conclude()
+
+
+async def kill_at_work(
+    one: Stage, work: Workload, figures: Figures, random: Random, *, kills: int, most_jobs: int
+) -> None:
+    """Kill the operator so many times, with up to so many new jobs and some edits before each."""
+    for instant in instants(kills, random):
+        await one.create(work.jobs(random.randint(1, most_jobs)))
+        await one.edit_some(random)
+        reached = await kill_at(one, instant, random)
+        name = instant.name if reached else f"{instant.name} (not reached)"
+        figures.instants[name] = figures.instants.get(name, 0) + 1
+        figures.kills += not instant.graceful
+        one.operator.launch()
 
 
 def instants(kills: int, random: Random) -> list[Instant]:

@@ -22,7 +22,7 @@ from tests.support.smtp import Certificate, CertificateAuthority, SMTPPeer, TLSM
 from tests.support.token_endpoint import TokenEndpointPeer
 
 from .figures import Figures
-from .kill import instants, kill_at
+from .kill import kill_at_work
 from .servers import SENDER, MailServer
 from .stage import NAMESPACE, Stage, stage
 from .workload import Workload
@@ -55,14 +55,7 @@ async def run(installation: Installation, *, seed: int, kills: int) -> Figures:
         ]
         try:
             await one.create(work.jobs(3))
-            for instant in instants(kills, random):
-                await one.create(work.jobs(random.randint(1, 2)))
-                await one.edit_some(random)
-                reached = await kill_at(one, instant, random)
-                name = instant.name if reached else f"{instant.name} (not reached)"
-                figures.instants[name] = figures.instants.get(name, 0) + 1
-                figures.kills += not instant.graceful
-                one.operator.launch()
+            await kill_at_work(one, work, figures, random, kills=kills, most_jobs=2)
         finally:
             await _end(troubles)
         await one.finish(seconds=SETTLE_SECONDS)

@@ -89,7 +89,7 @@ FAULTS: Final[dict[Step, tuple[Action, ...]]] = {
 """What may happen at each step; one that is not a reply may have been recorded before."""
 
 REFUSED_MESSAGES: Final = frozenset({Reply("554 5.6.0 not this message")})
-"""Which of them are about the message, so that nobody else need be tried with it."""
+"""Refusals of the message itself, after which its other deliveries need not be tried."""
 
 
 class RandomScript(Script):

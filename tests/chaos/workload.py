@@ -83,7 +83,7 @@ class Job:
 
     @property
     def namespace(self) -> str:
-        """Where it is."""
+        """Its namespace."""
         namespace: str = self.manifest["metadata"]["namespace"]
         return namespace
 

@@ -1,6 +1,6 @@
-"""What a newer release wrote is left alone on a real API server, and sent once when it is back.
+"""Ledgers of a newer release on a real API server: left alone, and sent once when it is back.
 
-The newer release is played by writes to the status and to slices, judged is by the mail server.
+The tests write to status and slices as a newer release would; the mail server is the judge.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ VIOLATIONS = {
         "telemetry/logs.py",
         "from ..catalog import refs",
     ),
-    "TLS knows nothing of ours": ("tls.py", "from .api import reasons"),
+    "TLS and proxies know nothing of ours": ("proxies.py", "from .api import reasons"),
     "Resources, catalog and settings stand on their own": (
         "catalog/refs.py",
         "from ..api import reasons",

@@ -1,4 +1,4 @@
-"""What clients verify of a server's certificate."""
+"""Verification of a server's certificate by clients."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ BOOLEAN_PATTERN = "^ *(?i:y|yes|true|1|on|n|no|false|0|off) *$"
 """A boolean in quotes."""
 
 FALSE_PATTERN = "^ *(?i:n|no|false|0|off) *$"
-"""What of `BOOLEAN_PATTERN` is false."""
+"""The texts of `BOOLEAN_PATTERN` that mean false."""
 
 
 def read_integer(value: Any) -> Any:

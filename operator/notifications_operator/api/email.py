@@ -38,7 +38,7 @@ HOSTNAME_PATTERN = f"^({_HOST_NAME}|{_IPV6})$"
 """A DNS name or an IP address; no scheme and no port."""
 
 CLIENT_NAME_PATTERN = rf"^({_HOST_NAME}|{_IPV6}|\[([0-9.]+|([Ii][Pp][Vv]6:)?{_IPV6})\])$"
-"""The same, or an address literal such as ``[192.0.2.1]`` (RFC 5321 section 4.1.3)."""
+"""A DNS name, an IP address, or a literal such as ``[192.0.2.1]`` (RFC 5321 section 4.1.3)."""
 
 PATH_PATTERN = r"^/[^\x00-\x1f\x7f]*$"
 """An absolute path."""

@@ -228,7 +228,7 @@ class RecipientsStatus(KubernetesModel):
 
 
 class LedgerStatus(KubernetesModel):
-    """Where the rows are kept, in which format, and which revision they belong to."""
+    """Place and format of the rows, and the revision that they belong to."""
 
     format: int = LEDGER_FORMAT
     type: str = "Inline"

@@ -15,7 +15,7 @@ REMEDY = (
     "nothing fills in a placeholder such as ${NAME} here; write the value itself, or have it "
     "filled in before the file is applied (envsubst)"
 )
-"""What to do about one in a resource."""
+"""Advice for a resource that contains a placeholder."""
 
 _PLACEHOLDER = re.compile(PLACEHOLDER_PATTERN)
 

@@ -16,7 +16,7 @@ ORGANIZATION_API_VERSIONS = ("backstage.io/v1alpha1", "backstage.io/v1beta1")
 
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _API_VERSION = re.compile(rf"({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]{{1,63}}")
-"""What Backstage takes as ``apiVersion`` (catalog-model ``isValidApiVersion``)."""
+"""Values that Backstage takes as ``apiVersion`` (catalog-model ``isValidApiVersion``)."""
 
 _BACKSTAGE_GROUP = re.compile(rf"({_LABEL}\.)*backstage\.io/")
 _ORGANIZATION_KINDS = frozenset({"user", "group"})

@@ -13,7 +13,7 @@ from .refs import EntityRef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolution:
-    """Whom refs resolve to, and what they do not resolve to.
+    """Users that refs resolve to, and refs that resolve to nobody.
 
     Attributes
     ----------

@@ -21,7 +21,7 @@ MOST_SETTLES = 5
 """Changes that never rest are served after this many times the settling time all the same."""
 
 KEEP_SECONDS = 24 * 3600.0
-"""How long an entity is served whose key lost it while part of the key could not be read.
+"""Seconds for which an entity is served that a partly unreadable key has lost.
 
 Long enough to notice and repair a broken document, and short enough that somebody who left does
 not get mail for ever because another document stays broken.

@@ -54,7 +54,7 @@ from .pauses import SHORTEST_SLEEP
 from .ports import Cluster
 from .readiness import CONNECTING, Readiness
 from .rows import Policy
-from .secret_values import confidential, read_secrets
+from .secret_reader import confidential, read_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -415,7 +415,7 @@ class Channel:
         return guarded.domain(self._processor, recipient, directory)
 
     def _unusable(self) -> DeliveryError:
-        """The outcome of a claim that a change of the processor overtook."""
+        """Return the outcome of a claim that a change of the processor overtook."""
         return DeliveryError(
             Reason.INVALID_CONFIG, self.readiness.message, scope=Scope.PROCESSOR, retryable=True
         )

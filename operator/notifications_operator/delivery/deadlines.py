@@ -27,7 +27,7 @@ PREFERENCES_RETRY = timedelta(seconds=5)
 """How long a Notification waits before it is asked again what users want."""
 
 LIMIT_RETRY = timedelta(minutes=1)
-"""How long what an hour's limit holds up waits before it is looked at again."""
+"""Time until an opening that an hour's limit holds up is checked again."""
 
 _BLAME = {
     ProcessorReason.INVALID_CONFIG: Reason.INVALID_CONFIG,

@@ -1,4 +1,4 @@
-"""What a Notification says while the API server refuses a write that it needs; pure.
+"""Status of a Notification while the API server refuses a write that it needs; pure.
 
 A quota, an admission policy or a missing right refuses until a person changes it. So it is shown
 where that person looks, and waited for as long as for everything else.

@@ -190,7 +190,7 @@ class Engine:
 
     @property
     def remarks(self) -> Mapping[str, str]:
-        """What the readiness probe says though it passes, by the name of what it is about."""
+        """Remarks that the readiness probe shows although it passes, by their names."""
         remark = self._left_alone.remark if self._leads() else None
         return {"newer-format": remark} if remark else {}
 

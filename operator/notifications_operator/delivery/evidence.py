@@ -1,8 +1,8 @@
-"""Evidence on whose fault a refusal is that does not say so itself; pure.
+"""Evidence for refusals that do not say whose fault they are; pure.
 
 A permanent refusal without a culprit is final for its recipient only once the processor has
-accepted something after it: until then nobody knows whether it refuses everybody alike. The
-delivery is held meanwhile, that is tried again.
+accepted something after it: until then nobody knows whether it refuses everybody alike. Until
+then the delivery is held: it is tried again, at no attempt's cost.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Acceptances:
 
 
 class Judgement(StrEnum):
-    """Whose fault a refusal is, as far as the evidence goes."""
+    """The party at fault for a refusal, as far as the evidence goes."""
 
     RECIPIENT = "recipient"
     """The recipient's: the refusal is final."""
@@ -112,7 +112,7 @@ class _Pattern:
 
     @property
     def recipients(self) -> set[str]:
-        """Who got the refusal."""
+        """The recipients that were refused."""
         return {recipient for _, recipient in self.refused}
 
     def add(self, delivery: Delivery, number: int, domain: str) -> None:
@@ -141,7 +141,7 @@ class Pattern:
 
 
 class Evidence:
-    """What one processor's deliveries met with, as far as it may be the processor's fault.
+    """Refusals of one processor's deliveries that may be the processor's fault.
 
     Parameters
     ----------

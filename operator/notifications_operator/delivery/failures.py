@@ -1,4 +1,4 @@
-"""What one Notification's runner does about requests to the API server that fail."""
+"""Handling of requests to the API server that fail for one Notification's runner."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Failures:
                 return self._back_off()
 
     async def _read_again(self) -> float:
-        """After a conflict: read what is stored; the next step decides anew."""
+        """Read what is stored, after a conflict; the next step decides again."""
         try:
             await self._stored.read()
         except NotFoundError:
@@ -92,7 +92,7 @@ class Failures:
         return 0.0 if self.count == 1 else self._back_off()
 
     async def _refused(self, error: Exception) -> float:
-        """The status cannot be stored: fall back to the states alone, then wait."""
+        """Fall back to the states alone if the full status cannot be stored, then wait."""
         logger.error("a status was refused: %s", error, extra=self._extra)
         if self._stored.minimal:
             self._let_slots_go()
@@ -108,7 +108,7 @@ class Failures:
         return 0.0
 
     async def _denied(self, error: ForbiddenError) -> float | None:
-        """A quota, policy or role is against it: say so where it can be said, and wait."""
+        """Report that a quota, policy or role refuses a write, and wait."""
         logger.warning("a write was refused: %s", error, extra=self._extra)
         delay = self._back_off()
         self._denials += 1
@@ -148,7 +148,7 @@ class Failures:
             await self._stored.announcer.warn(reason, "Record", note)
 
     def _let_slots_go(self) -> None:
-        """Let nobody else wait for slots that this Notification cannot use."""
+        """Give back the slots that this Notification cannot use."""
         results = self._attempts.sends.results
         self._attempts.slots.let_go(Counter(processor for processor, *_ in results))
 

@@ -1,4 +1,4 @@
-"""Health of one processor: what refusals mean for all that it sends; no I/O.
+"""Health of one processor, judged by the outcomes of its sends; no I/O.
 
 A refusal of the whole processor opens its breaker. After a pause, and once connecting and logging
 in works, one delivery at a time probes it, until one is accepted: only that shows that it is over.
@@ -37,7 +37,7 @@ _VERIFIABLE = _UNANSWERED | {Reason.AUTH_FAILED}
 
 
 class Stage(StrEnum):
-    """How much a processor may send."""
+    """Amount that a processor may send."""
 
     OPEN = "open"
     """As much as its limits allow."""
@@ -96,7 +96,7 @@ class Health:
 
     @property
     def stage(self) -> Stage:
-        """How much may be sent now."""
+        """The amount that may be sent now."""
         if self._pause is not None:
             others = self._may_probe_others and not self._slow
             return Stage.PROBING_OTHERS if others else Stage.PAUSED
@@ -141,7 +141,7 @@ class Health:
 
     @property
     def readiness(self) -> Readiness:
-        """What the ``Ready`` condition is to say."""
+        """Readiness for the ``Ready`` condition."""
         error = self._refusal or (None if self._slow else self._pause)
         if error is not None:
             return Readiness.of(error)

@@ -77,7 +77,7 @@ class LeftAlone:
 
     @property
     def remark(self) -> str | None:
-        """What the readiness probe says, or ``None`` if nothing is left alone."""
+        """Remark for the readiness probe, or ``None`` if nothing is left alone."""
         amount = len(self)
         if not amount:
             return None
@@ -115,7 +115,7 @@ class LeftAlone:
         self._tell(ref.uid)
 
     def forget(self, uid: str) -> None:
-        """The Notification can be read again, or is gone."""
+        """Forget a Notification that can be read again, or is gone."""
         self._untold.pop(uid, None)
         if (entry := self._entries.pop(uid, None)) is not None and entry.problem is not None:
             logger.info("not left alone any more", extra=entry.ref.log_fields)

@@ -1,7 +1,7 @@
-"""What a stored ledger has that this release does not know; pure.
+"""Recognises ledgers that a newer release wrote; pure.
 
-Whoever acts on a ledger that it misreads sends twice or never. So one that a newer release wrote is
-left alone until that release, or its like, runs again.
+An operator that misreads a ledger sends twice or never. So a ledger with a format, type or state
+that this release does not know is left alone until a release that knows it runs again.
 """
 
 from __future__ import annotations

@@ -235,7 +235,7 @@ class Planner:
         return planned_opening(plan.ledger, plan.change, map(str, refs), plan.now)
 
     def _excess(self, plan: _Plan, opening: Opening | None) -> Obstacle | None:
-        """Return why an edit, or what the catalog has come to know, is too much for this hour.
+        """Return why an edit, or refs that became known, exceed this hour's limit, or ``None``.
 
         A first revision was checked before, and is not kept waiting.
         """

@@ -14,7 +14,7 @@ _UNREACHABLE = frozenset({Reason.SERVER_BUSY, Reason.RATE_LIMITED, Reason.UNKNOW
 
 @dataclass(frozen=True, kw_only=True)
 class Readiness:
-    """Whether a processor can send."""
+    """State of a processor: ready to send, or the reason against it."""
 
     ready: bool
     reason: ProcessorReason

@@ -1,4 +1,4 @@
-"""Messages that the other side refused for good: who has not got them yet is not tried.
+"""Messages that the other side refused for good; their other deliveries are not tried.
 
 The ledger says so on the processor of its snapshot, which an edit of the Notification replaces
 and a redelivery clears. What was not stored before a crash costs one more attempt.
@@ -32,7 +32,7 @@ class _Refusal:
 
 
 class RefusedMessages:
-    """What this process knows of refusals of one Notification's message, by processor."""
+    """Refusals of one Notification's message that this process has seen, by processor."""
 
     def __init__(self) -> None:
         self._refusals: dict[str, _Refusal] = {}

@@ -69,7 +69,7 @@ class Rejections:
         task.add_done_callback(self._tasks.discard)
 
     def forget(self, uid: str) -> None:
-        """The Notification can be read, or is gone."""
+        """Forget a Notification that can be read, or is gone."""
         self._bodies.pop(uid, None)
 
     def close(self) -> None:

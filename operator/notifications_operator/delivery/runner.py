@@ -52,7 +52,7 @@ SLICE_RECHECK = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """What all runners share.
+    """Objects that all runners share.
 
     ``holder`` is a name that no other process has. ``epoch`` stands before it in claims: the
     acquisition of the Lease they were made under, or ``None`` while another process leads.

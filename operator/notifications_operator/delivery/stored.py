@@ -27,7 +27,7 @@ class StatusPruned(Exception):
 
 
 class Stored:
-    """What is stored of one Notification, as far as this process knows.
+    """The stored state of one Notification, as far as this process knows it.
 
     Everything is written at the version at hand; whoever is told of a conflict reads again.
     ``minimal`` reduces what is written to the states, ``pruned`` says that claims were not kept,

@@ -39,7 +39,7 @@ _STATE_COUNTER = {
 
 @dataclass(frozen=True, kw_only=True)
 class Obstacle:
-    """Why a Notification waits, or why it ended without deliveries.
+    """Reason for which a Notification waits, or ended without deliveries.
 
     ``denied`` says that the API server refuses a write that the deliveries need.
     """

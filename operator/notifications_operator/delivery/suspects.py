@@ -13,7 +13,7 @@ SUSPECTS_LIMIT = 1024
 
 
 class Suspicion(IntEnum):
-    """How sure it is that a refusal of the whole processor is one delivery's own."""
+    """Certainty that a refusal of the whole processor is one delivery's own."""
 
     NONE = 1
     """Its first, or nothing was accepted since: the processor pauses and it costs no attempt."""

@@ -38,7 +38,7 @@ def settle_unknown_users(
     grace: timedelta,
     now: datetime,
 ) -> None:
-    """Hold what is ready and cannot be addressed, release what can be again, end what waited.
+    """Hold deliveries that cannot be addressed, release those that can again, end old ones.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from .lines import LineTooLongError, read_lines
 from .nesting import bound_nesting
 
 _EXPIRED = json.dumps({"type": "ERROR", "object": {"kind": "Status", "code": 410}}).encode()
-"""What a watch says when it must begin anew with a list."""
+"""Watch event that makes a client begin again with a list."""
 
 
 class BoundedResponse(aiohttp.ClientResponse):

@@ -1,8 +1,8 @@
-"""JSON of the API server, read whatever its depth; pure.
+"""Reads JSON of the API server, whatever its depth; pure.
 
 The API server stores up to 10,000 levels of nesting, and Python reads a text of as many only where
 its recursion limit allows it: 1,000 levels with Python 3.11. One object that anybody may create
-would so make a list or a watch of all unreadable. What lies deeper than `NESTING_LIMIT` is
+would make every list and watch unreadable. What lies deeper than `NESTING_LIMIT` is
 therefore taken out of the text before it is parsed.
 """
 

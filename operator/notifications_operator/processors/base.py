@@ -62,7 +62,7 @@ def delivery_identity(
 
 @dataclass(frozen=True, kw_only=True)
 class Audience:
-    """Whom a notification resolved to: users in a stable order, or everybody.
+    """Recipients that a notification resolved to: users in a stable order, or everybody.
 
     ``strangers`` are users that it names and that the catalog does not know (yet): for processors
     that need nothing but their refs. ``members_without_entity`` are users whom only their groups

@@ -9,7 +9,7 @@ from ..api.reasons import Reason
 
 
 class Scope(StrEnum):
-    """What a refusal is about, and so what the engine does because of it."""
+    """Reach of a refusal, on which the engine acts."""
 
     RECIPIENT = "recipient"
     """One delivery: it is tried again or fails, and nothing else changes."""

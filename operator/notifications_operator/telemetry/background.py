@@ -37,7 +37,7 @@ class _Failure:
 
 
 class BackgroundTasks:
-    """Runs what nobody waits for.
+    """Runs tasks that nobody awaits.
 
     An exception in such a task is a fault of the program. It is logged with its traceback, it is
     a `problem` for the readiness probe, and the task is started again after a pause. A task that

@@ -1,4 +1,4 @@
-"""What anybody may store must not keep kopf's watches, or ours, from bringing everything else."""
+"""Hostile objects: watches, kopf's and ours, go on bringing everything else."""
 
 from __future__ import annotations
 

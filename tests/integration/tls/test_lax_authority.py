@@ -211,7 +211,7 @@ def client(request: pytest.FixtureRequest) -> Client:
 
 
 async def test_a_strict_client_refuses_it(authority: LaxAuthority) -> None:
-    """What the others would do without `notifications_operator.tls`."""
+    """A client without `notifications_operator.tls` is the control."""
     async with https_server(authority.certificate()) as url, aiohttp.ClientSession() as session:
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
             await session.get(url)

@@ -74,7 +74,7 @@ class Message:
 
 
 class Ledger:
-    """What an SMTP peer saw.
+    """Record of all that an SMTP peer saw.
 
     Parameters
     ----------

@@ -243,7 +243,7 @@ def test_amounts_of_durations_may_be_in_quotes() -> None:
 
 
 def test_no_text_of_the_spec_may_hold_a_placeholder() -> None:
-    """Whatever is added later has the rule, or an enumeration or pattern that allows no braces."""
+    """A new text needs the rule, or an enumeration or pattern that allows no braces."""
     rule = f"!self.matches(r'{PLACEHOLDER_PATTERN}')"
     for path, schema in walk_schema(
         read_schema("notificationprocessors")["properties"]["spec"], ""

@@ -220,7 +220,7 @@ class TestPlaceholders:
         assert "hunter22" not in message
 
     def test_every_value_by_its_path(self, helm: Helm) -> None:
-        """Whatever the schema would say of its type, pattern or list of valid values."""
+        """Placeholders are named before the schema judges type, pattern or valid values."""
         given = {**EVERYTHING, "gateway": {**EVERYTHING["gateway"], "namespaces": ["team-a"]}}
         given["gateway"]["tokens"] = {"externalAccess": [CALLER]}
         given["notifications"] = {

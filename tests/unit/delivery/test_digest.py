@@ -194,7 +194,7 @@ def test_a_stored_digest_is_compared_under_its_own_algorithm(
 
 
 def test_a_digest_of_a_later_release_says_nothing() -> None:
-    """Who goes back a release must not have everything sent again."""
+    """Going back to an older release must not send everything again."""
     edited = notification(title="b")
     assert not payload_differs("v9:0123", edited.spec.payload)
     assert not recipients_differ("v9:0123", edited.spec)

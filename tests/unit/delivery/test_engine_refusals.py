@@ -1,4 +1,4 @@
-"""Whose fault a refusal is, as the whole engine acts on it: nobody pays for another's fault."""
+"""Refusals and the engine: nobody pays for another's fault."""
 
 from __future__ import annotations
 

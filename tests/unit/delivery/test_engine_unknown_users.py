@@ -27,6 +27,14 @@ def suspend(w: World, *, value: bool) -> None:
     w.cluster.edit(PROCESSORS, NAMESPACE, "email", lambda body: body["spec"].update(suspend=value))
 
 
+async def open_unsent(w: World, refs: list[str]) -> None:
+    """Create a Notification whose deliveries are opened and wait for a suspended processor."""
+    suspend(w, value=True)
+    await w.settle()
+    w.notify(to=refs)
+    await w.until(lambda: len(w.rows()) == len(refs), "opened")
+
+
 INLINE = (directory(CATALOG), [ADA, BOB])
 SLICES = (directory(users_yaml(NAMES)), [f"user:default/{name}" for name in NAMES])
 
@@ -44,10 +52,7 @@ async def test_they_are_sent_to_as_soon_as_they_are_back(
     catalog, refs = people
     script = Script()
     async with world(scripts={"email": script}, catalog=catalog, delivery=AT_ONCE) as w:
-        suspend(w, value=True)
-        await w.settle()
-        w.notify(to=refs)
-        await w.until(lambda: len(w.rows()) == len(refs), "opened")
+        await open_unsent(w, refs)
         await w.kill()
         w.restart(holder="pod_2", catalog=NOBODY)
         suspend(w, value=False)
@@ -66,10 +71,7 @@ async def test_the_others_are_not_kept_waiting(people: tuple[Directory, list[str
     catalog, refs = people
     script = Script()
     async with world(scripts={"email": script}, catalog=catalog, delivery=AT_ONCE) as w:
-        suspend(w, value=True)
-        await w.settle()
-        w.notify(to=refs)
-        await w.until(lambda: len(w.rows()) == len(refs), "opened")
+        await open_unsent(w, refs)
         there = directory(users_yaml([refs[-1].rpartition("/")[2]]))
         w.engine.use_directory(there)
         suspend(w, value=False)
@@ -87,10 +89,7 @@ async def test_who_was_taken_out_fails_after_the_grace(
     catalog, refs = people
     script = Script()
     async with world(scripts={"email": script}, catalog=catalog, delivery=AT_ONCE) as w:
-        suspend(w, value=True)
-        await w.settle()
-        w.notify(to=refs)
-        await w.until(lambda: len(w.rows()) == len(refs), "opened")
+        await open_unsent(w, refs)
         await w.kill()
         w.run_process(holder="pod_2", catalog={"unknown_grace": 1})
         w.engine.use_definitions(fit=True)

@@ -79,7 +79,7 @@ class Desk:
 
     @property
     def state(self) -> tuple[Stage, bool]:
-        """How much may be sent, and whether the processor is ready."""
+        """The stage, and whether the processor is ready."""
         return self.health.stage, self.health.readiness.ready
 
 

@@ -1,4 +1,4 @@
-"""What of a raw status or slice tells that a newer release wrote it."""
+"""Signs in a raw status or slice that a newer release wrote it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=6,
 )
-"""Whatever JSON can say."""
+"""Any JSON value."""
 
 CONDITION = {
     "type": "Complete",
@@ -109,7 +109,7 @@ def test_any_other_type_and_state_is_unknown(value: Any) -> None:
 
 @given(whole=st.dictionaries(st.sampled_from(list(status())), VALUES))
 def test_no_status_fails_to_be_judged(whole: dict[str, Any]) -> None:
-    """Where nothing is said to be unreadable, it can be read."""
+    """A status that is not called unreadable can be read."""
     stored = {**status(), **whole}
     if unreadable_status(stored) is None:
         NotificationStatus.model_validate(stored)

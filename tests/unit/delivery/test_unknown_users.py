@@ -171,7 +171,7 @@ async def test_a_processor_that_fails_to_say_remembers_nobody() -> None:
 
 
 async def test_an_edit_of_the_recipients_waits_for_those_that_it_names() -> None:
-    """Whoever is named and unknown at the moment was not removed."""
+    """A user who is named and unknown at the moment was not removed."""
     async with desk("email") as d:
         d.write(to=[ADA, BOB, EVE])
         d.plan()

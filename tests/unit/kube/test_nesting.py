@@ -36,7 +36,7 @@ def depth(value: Any) -> int:
 
 
 def cut(value: Any, levels: int) -> Any:
-    """What the text of a value must be read as, in the obvious way."""
+    """Return the value that its text must be read as; the obvious implementation."""
     if not isinstance(value, dict | list):
         return value
     if levels == 0:

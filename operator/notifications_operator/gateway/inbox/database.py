@@ -86,7 +86,7 @@ class Database:
 
     @property
     def problem(self) -> str | None:
-        """Why requests cannot be answered, or ``None`` if they can."""
+        """Reason against answering requests, or ``None`` if there is none."""
         if self._unfit is not None:
             return self._unfit.problem
         return None if self.ready else "waiting for the database"

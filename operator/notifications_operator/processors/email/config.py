@@ -68,7 +68,7 @@ class SMTPServer:
     server_name: str
     credentials: Credentials | OAuth2Credentials | None
     client_name: str | None
-    """What EHLO says; ``None``: the address of each connection."""
+    """Name for EHLO; ``None``: the address of each connection."""
 
     @property
     def address(self) -> str:

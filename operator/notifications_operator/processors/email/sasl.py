@@ -20,7 +20,7 @@ _CONTINUE = 334
 
 
 class ChallengeError(ValueError):
-    """The server's challenge is none of the mechanism's."""
+    """The server sent a challenge that the mechanism does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)

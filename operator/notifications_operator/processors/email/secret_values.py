@@ -1,4 +1,4 @@
-"""Reads values of Secrets; messages name the Secret and its key, never what it holds."""
+"""Values of Secrets as configuration needs them; messages name Secret and key, never the value."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def _refusal(
 
 
 def _unhappy(answer: Answer, endpoint: str) -> DeliveryError:
-    """Say what an answer means that is no answer of OAuth 2."""
+    """Return the error for an answer that is not one of OAuth 2."""
     status = answer.status
     hint = "is oauth2.tokenUrl right?"
     if (busy := _busy(status)) is not None:

@@ -164,7 +164,7 @@ def _private_key(
 
 
 def _imported(text: bytes) -> RSAKey | None:
-    """Read an RSA key; nothing is said of the error, which may carry the key."""
+    """Read an RSA key; the error's text is dropped, because it may contain the key."""
     try:
         with warnings.catch_warnings():
             # It warns of short keys, which are refused anyway.

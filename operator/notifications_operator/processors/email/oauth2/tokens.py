@@ -44,7 +44,7 @@ class _Kept:
 
 
 class AccessTokens:
-    """Gives the token of now.
+    """Gives the current access token.
 
     Parameters
     ----------

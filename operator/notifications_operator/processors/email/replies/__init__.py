@@ -1,4 +1,4 @@
-"""What SMTP replies mean for a delivery."""
+"""Meanings of SMTP replies for a delivery, by a table of rules: the first that fits decides."""
 
 from .envelope import Envelope
 from .reply import Phase, Reply

@@ -11,7 +11,7 @@ from .reply import Phase
 from .rule import CONTENT, MAIL, Rule, rule
 
 _message = partial(rule, scope=Scope.MESSAGE, retryable=False, codes="5xx")
-"""For good only: what is refused for now can be sent to the same recipient later."""
+"""Makes a rule for permanent refusals: after a temporary one the same mail may be accepted."""
 
 SIZE: tuple[Rule, ...] = (
     _message("5.3.4", Reason.TOO_LARGE, source="RFC 3463 3.4", phases=MAIL, enhanced="5.3.4"),

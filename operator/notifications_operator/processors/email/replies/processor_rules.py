@@ -12,7 +12,7 @@ from .reply import Phase
 from .rule import MAIL, SESSION, Rule, rule
 
 _processor = partial(rule, scope=Scope.PROCESSOR, retryable=True)
-"""Who is refused today may be let in tomorrow, and the resource need not be edited for it."""
+"""Makes a rule. All are retryable: a server can let in tomorrow what it refuses today."""
 
 _SENDER_REMEDY = (
     "correct spec.email.sender, or verify its address or domain with the provider and let the "
@@ -117,7 +117,7 @@ LIMITS: tuple[Rule, ...] = (
         enhanced="x.7.28|4.7.[568]xx",
     ),
 )
-"""What may be sent in a time."""
+"""Limits on what the account may send in a time."""
 
 ACCESS: tuple[Rule, ...] = (
     _processor(
@@ -217,7 +217,7 @@ ACCESS: tuple[Rule, ...] = (
         remedy=_HOST_REMEDY,
     ),
 )
-"""Who may send, from where."""
+"""Refusals of the client: its login, its host, its account."""
 
 SENDER: tuple[Rule, ...] = (
     _processor(
@@ -277,7 +277,7 @@ SENDER: tuple[Rule, ...] = (
         remedy=_SENDER_REMEDY,
     ),
 )
-"""Whom the mail is from, in so many words."""
+"""Refusals whose words name the sender."""
 
 SENDER_OTHERWISE: tuple[Rule, ...] = (
     _processor(
@@ -315,7 +315,7 @@ SENDER_OTHERWISE: tuple[Rule, ...] = (
         remedy=_SENDER_REMEDY,
     ),
 )
-"""Whom the mail is from, where neither recipient nor mailbox is spoken of."""
+"""Refusals of the sender that mention neither recipient nor mailbox."""
 
 BEGINNING: tuple[Rule, ...] = (
     _processor(
@@ -385,4 +385,4 @@ BEGINNING: tuple[Rule, ...] = (
         remedy=_SENDER_REMEDY,
     ),
 )
-"""Whatever is said to MAIL is the same for every recipient."""
+"""Other refusals of MAIL, which hold for every recipient."""

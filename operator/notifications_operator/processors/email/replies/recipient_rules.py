@@ -97,7 +97,7 @@ RESTRICTED: tuple[Rule, ...] = (
         names=Party.RECIPIENT,
     ),
 )
-"""What recipients set up for themselves, and what providers keep from them."""
+"""Filters that recipients set up, and limits that providers set for them."""
 
 RATES: tuple[Rule, ...] = (
     _recipient(
@@ -110,7 +110,7 @@ RATES: tuple[Rule, ...] = (
         unless=f"{said.FULL}|{said.SIZE}",
     ),
 )
-"""Rates of which nothing says that they are not the recipient's."""
+"""Rates that nothing ascribes to the sender, the account or the host."""
 
 MAILBOX: tuple[Rule, ...] = (
     _recipient(

@@ -19,7 +19,7 @@ _ENHANCED = re.compile(r"(?P<code>(?P<class>[245])\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 
 
 class Phase(StrEnum):
-    """What a reply answers, as messages call it."""
+    """Step of a session that a reply answers, as messages name it."""
 
     GREETING = "the connection"
     HELLO = "EHLO"

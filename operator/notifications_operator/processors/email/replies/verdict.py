@@ -14,12 +14,12 @@ from .table import RULES
 _UNEXPECTED = rule(
     "a refusal of RSET", Reason.SERVER_BUSY, source="RFC 5321 4.1.1.5", retryable=True
 )
-"""There is nothing to refuse."""
+"""Refusal of a command that gives a server nothing to refuse."""
 
 _PARTICULAR = re.compile(
     r"<[^>]*>|\S+@\S+|\bhttps?:\S+|\S*\d\S*|\b(?:[\w-]+\.)+[\w-]+\b|[^\w\s]", re.ASCII
 )
-"""What differs between two replies that say the same: addresses, URLs, numbers, ids, hosts."""
+"""Parts that differ between replies of one meaning: addresses, URLs, numbers, ids, hosts."""
 
 MAX_SIGNATURE = 160
 """Characters of a signature."""

@@ -1,4 +1,4 @@
-"""Words by which servers say whom a refusal is about: regular expressions over lower case.
+"""Regular expressions for the words by which servers say whom they refuse, over lower case.
 
 Every gap is bounded, so that the time a search takes grows with the length of the text only.
 """
@@ -38,13 +38,13 @@ _WRONG = either(
 WRONG_SENDER = either(
     near(_FROM, _WRONG, gap=50), near(_WRONG, _FROM, gap=30), r"spoofed|anti-?spoof"
 )
-"""The sender's address is none, or not the account's."""
+"""The sender's address is invalid, unknown, or not the account's."""
 
 REFUSED_SENDER = either(near(_FROM, _REFUSED, gap=40), near(_REFUSED, _FROM, gap=30))
 """The sender's address is not let in."""
 
 WRONG = _WRONG
-"""An address or a domain is none, whose ever it is."""
+"""An address or a domain is invalid or unknown; the text does not say whose."""
 
 SENDER = either(
     _FROM,
@@ -54,7 +54,7 @@ SENDER = either(
 """The sender, or what the account may send."""
 
 SENDER_VERIFICATION = r"sender verif\w{0,12} fail"
-"""How Exim ends what it has against a sender, after what the sender's server said."""
+"""Exim's refusal of a sender, which follows the words of the sender's own server."""
 
 UNVERIFIED = r"(?:address|domain|identit(?:y|ies)) (?:is|are|was) not verified|failed the check"
 NOT_AUTHORIZED = r"not authorized to perform"
@@ -63,7 +63,7 @@ SENDER_DOMAIN = either(
     r"\b(?:spf|dkim|dmarc)\b|sender policy framework|sender is unauthenticated",
     r"unauthenticated e?-?mail|authentication (?:information|checks)",
 )
-"""RFC 7208, 6376 and 7489: what DNS says of the sender's domain."""
+"""SPF, DKIM and DMARC of the sender's domain (RFC 7208, 6376, 7489)."""
 
 # The client's host --------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ REFUSED_IP = either(near(rf"(?<![=/]){_IP}", _REFUSED), near(_REFUSED, rf"(?<![=
 _LIMIT = r"limit|quota|allowance|credit|threshold|maximum|exceed|reached"
 _LONG = r"\bdaily\b|\bmonthly\b|(?:per|a|this) (?:day|month|week)|24[ -]?h|\btoday\b|\bday'?s\b"
 OUTGOING = r"(?:messag|send|submi|outgoing|outbound|relay|plan)\w{0,12}"
-"""What leaves."""
+"""Outgoing mail."""
 
 QUOTA = either(
     near(_LONG, _LIMIT, gap=40),
@@ -106,7 +106,7 @@ QUOTA = either(
     near(r"exceed|reach|exhaust", rf"{OUTGOING} (?:limit|quota|threshold)", gap=30),
     r"sending activity|tenant has exceeded|limited to \d",
 )
-"""What an account may send in a day or a month is used up."""
+"""The account has used up its limit of a day or a month."""
 
 SHORT = r"thread|concurren|connection|hour|minute|second\b|rate limit"
 """Limits that pass soon."""
@@ -147,17 +147,17 @@ RATE_OF_OURS = rf"\A(?=.*?(?:{RATE})).*?(?:{_OUR_SIDE})"
 # The recipient ------------------------------------------------------------------------------
 
 ADDRESS_REJECTED = r"recipient address rejected"
-"""How Postfix begins what it has against a recipient."""
+"""Beginning of Postfix's refusals of a recipient."""
 
 PROBED = r"address rejected: (?:undeliverable|unverified) address"
-"""What follows is another server's answer to a probe."""
+"""Beginning of another server's answer to a probe, which Postfix repeats."""
 
 RECEIVING = either(
     r"receiving (?:mail|messages?|e-?mail)s?\b.{0,20}?(?:too|at a rate)",
     r"recipient (?:has|is|was) .{0,30}?(?:rate|limit|too many)|recipient thread limit",
     r"recipient'?s .{0,20}?limit|\breceive limit|messages they can (?:receive|send to this)",
 )
-"""What a recipient may receive in a time."""
+"""Limits on what a recipient may receive in a time."""
 
 NOT_ALLOWED = rf"{_NOT}(?:{_ALLOWED}\w{{0,12}}|able|have permissions?) to (?:send|submit|use|post)"
 

@@ -1,4 +1,4 @@
-"""Reads the Secrets of a processor."""
+"""Reads the Secrets of a processor from the API server."""
 
 from __future__ import annotations
 
