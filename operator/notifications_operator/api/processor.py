@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from .conditions import Condition
+from .depth import is_deeper
 from .durations import GoDuration
 from .email import EmailConfig, ProcessorFilter, SMTPTransport
 from .fields import PRINTABLE_PATTERN, UNCOERCED, Boolean, ObjectName, Word
@@ -28,6 +29,9 @@ TYPE_PATTERN = (
 
 SHORTEST_DELAY = timedelta(milliseconds=100)
 """Least ``minDelay``: a failure must never make a busy loop."""
+
+CONFIG_DEPTH = 64
+"""Most levels of nesting in ``spec.config``; what is far deeper is not even read."""
 
 
 class OnAmbiguous(StrEnum):
@@ -95,6 +99,8 @@ class NotificationProcessorSpec(KubernetesModel):
             raise ValueError("spec.email is required for type email, and only there")
         if self.config is not None and self.type in BUILT_IN_TYPES:
             raise ValueError("spec.config is for plugins; built-in types have a block of their own")
+        if self.config is not None and is_deeper(self.config, CONFIG_DEPTH):
+            raise ValueError(f"spec.config is nested too deeply; at most {CONFIG_DEPTH} levels")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from notifications_operator.api.processor import CONFIG_DEPTH, NotificationProcessorSpec
 from notifications_operator.kube import nesting
 from notifications_operator.kube.nesting import NESTING_LIMIT, bound_nesting, read_json
 
@@ -92,3 +94,17 @@ def test_values_are_cut_at_the_limit_and_are_otherwise_the_same(value: Any) -> N
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nesting, "NESTING_LIMIT", 3)
         assert read_json(text) == cut(value, 3)
+
+
+@pytest.mark.parametrize("levels", [CONFIG_DEPTH, NESTING_LIMIT, 5000])
+def test_a_plugins_settings_that_were_cut_are_refused(levels: int) -> None:
+    text = f'{{"type": "example.com/teams", "config": {{"deep": {nested(levels)}}}}}'
+
+    with pytest.raises(ValidationError, match="config is nested too deeply; at most 64 levels"):
+        NotificationProcessorSpec.model_validate(read_json(text.encode()))
+
+
+def test_a_plugins_settings_within_the_bound_are_read() -> None:
+    text = f'{{"type": "example.com/teams", "config": {nested(CONFIG_DEPTH)}}}'
+
+    assert depth(NotificationProcessorSpec.model_validate(read_json(text.encode())).config) == 64

@@ -224,3 +224,19 @@ def test_a_key_file_of_another_account(key: rsa.RSAPrivateKey) -> None:
         caught.value
     )
     assert ACCOUNT in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://[::1/token",
+        "https://login]example.com/token",
+        "https://:443/token",
+        "https://login.example.com:0/token",
+        "https://login.example.com:99999/token",
+        "https://login.example.com:https/token",
+    ],
+)
+def test_a_token_url_without_host_or_port_is_refused_by_name(url: str) -> None:
+    with pytest.raises(InvalidProcessorConfig, match=r"oauth2\.tokenUrl: .*has no host"):
+        server(b"secret", tokenUrl=url, clientSecretRef=REFERENCE)

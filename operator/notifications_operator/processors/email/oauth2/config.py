@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import RSAKey
@@ -85,7 +86,7 @@ def oauth2_credentials(
     return OAuth2Credentials(
         username=username,
         grant=_grant(config, secrets, username, own),
-        token_url=config.token_url,
+        token_url=_endpoint(config.token_url),
         tls_context=tls_context,
         secrets=[
             secret_text(key, secrets)
@@ -93,6 +94,21 @@ def oauth2_credentials(
             if config.private_key_ref is None
         ],
     )
+
+
+def _endpoint(url: str) -> str:
+    """Return a URL that has a host, and a port if any; the API server takes more than that."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.hostname is not None and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InvalidProcessorConfig(
+            f"{FIELD}.tokenUrl: {quoted(url)} has no host, or a port that is none; write such as "
+            "https://login.microsoftonline.com/TENANT/oauth2/v2.0/token"
+        )
+    return url
 
 
 def _grant(

@@ -45,6 +45,18 @@ FORM: tuple[Rule, ...] = (
     ),
 )
 
+LINKS: tuple[Rule, ...] = (
+    _message(
+        "5yz with words for a link on a list",
+        Reason.CONTENT_REJECTED,
+        source="SpamAssassin, Rspamd",
+        phases=CONTENT,
+        words=said.LISTED_LINK,
+        unless=said.NOT_OF_MESSAGE,
+    ),
+)
+"""Links, which are on block lists of their own."""
+
 HARM: tuple[Rule, ...] = (
     _message(
         "5yz with words for spam, viruses, attachments or links",

@@ -9,7 +9,7 @@ from ...errors import Scope
 from . import vocabulary as said
 from .envelope import Party
 from .reply import Phase
-from .rule import DELIVERY, Rule, rule
+from .rule import CONTENT, DELIVERY, Rule, rule
 
 _recipient = partial(rule, scope=Scope.RECIPIENT, phases=DELIVERY)
 
@@ -77,9 +77,26 @@ RESTRICTED: tuple[Rule, ...] = (
         names_domain=Party.RECIPIENT,
     ),
     _recipient(
+        "words for a list of those who may send, with the recipient's address and without a host",
+        Reason.POLICY_DENIED,
+        source="RFC 3463 3.8",
+        words=said.ALLOW_LIST,
+        unless=said.HOST_OR_IP,
+        names=Party.RECIPIENT,
+    ),
+    _recipient(
         "x.3.1: the server's storage", Reason.SERVER_BUSY, source="RFC 3463 3.4", enhanced="x.3.1"
     ),
     _recipient("x.2.3", Reason.TOO_LARGE, source="RFC 3463 3.3", enhanced="x.2.3"),
+    _recipient(
+        "5yz with words for the size and for a mailbox",
+        Reason.TOO_LARGE,
+        source="RFC 3463 3.3",
+        phases=CONTENT,
+        codes="5xx",
+        words=said.SIZE_FOR_MAILBOX,
+        unless=said.FULL,
+    ),
     _recipient(
         "too many recipients: there is one, so it counts those before",
         Reason.RATE_LIMITED,
@@ -98,6 +115,33 @@ RESTRICTED: tuple[Rule, ...] = (
     ),
 )
 """Filters that recipients set up, and limits that providers set for them."""
+
+HARM: tuple[Rule, ...] = (
+    _recipient(
+        "5yz with words for spam, viruses, attachments or links, with the recipient's address",
+        Reason.CONTENT_REJECTED,
+        source="Amavis, Rspamd",
+        phases=CONTENT,
+        codes="5xx",
+        words=said.HARMFUL,
+        names=Party.RECIPIENT,
+    ),
+)
+"""What one recipient's filter takes a message for, another's need not."""
+
+MISSING: tuple[Rule, ...] = (
+    _recipient(
+        "x.1.1 with words for a mailbox that is not there, whatever else is said",
+        Reason.RECIPIENT_REJECTED,
+        source="RFC 3463 3.2",
+        phases=(Phase.RCPT,),
+        enhanced="x.1.1",
+        words=said.UNKNOWN,
+        unless=f"{said.WRONG_SENDER}|{said.REFUSED_SENDER}",
+        unless_names=Party.SENDER,
+    ),
+)
+"""Mailboxes of which code and words agree that they are not there."""
 
 RATES: tuple[Rule, ...] = (
     _recipient(

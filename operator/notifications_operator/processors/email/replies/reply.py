@@ -15,6 +15,9 @@ MAX_REPLY_TEXT = 256
 MAX_WORDS = 1024
 """Characters of it that are searched for words, which bounds the time that takes."""
 
+_BEYOND_HOST = re.compile(r"((?:https?://|\bwww\.)[^\s/?#]*)[/?#]\S*", re.IGNORECASE)
+"""A URL, whose host can say who keeps a list, and whose path is the name of a page."""
+
 _ENHANCED = re.compile(r"(?P<code>(?P<class>[245])\.\d{1,3}\.\d{1,3})(?:\s+|$)")
 
 
@@ -41,8 +44,9 @@ class Reply:
     text
         For people: on one line, without credentials, cut.
     words
-        For rules: on one line, in lower case, cut later. Never passed on, because it may contain
-        credentials: a user name that is the sender's address must be found in it.
+        For rules: on one line, in lower case, of URLs no more than their hosts, cut later. Never
+        passed on, because it may contain credentials: a user name that is the sender's address
+        must be found in it.
     """
 
     code: int
@@ -78,7 +82,7 @@ class Reply:
             code=code,
             enhanced_code=enhanced,
             text=redactor.cleaned(joined, MAX_REPLY_TEXT),
-            words=one_line(joined, MAX_WORDS).lower(),
+            words=one_line(_BEYOND_HOST.sub(r"\1", joined), MAX_WORDS).lower(),
         )
 
     @property

@@ -47,6 +47,8 @@ class Rule:
         must not.
     names, names_domain
         The party whose address, or whose address or domain, its text must have.
+    unless_names
+        The party whose address it must not have.
     """
 
     answer: str
@@ -63,6 +65,7 @@ class Rule:
     unless: re.Pattern[str] | None
     names: Party | None
     names_domain: Party | None
+    unless_names: Party | None
 
     def fits(self, phase: Phase, reply: Reply, named: Named) -> bool:
         """Whether the rule is for this reply to a phase, whose text names these."""
@@ -75,6 +78,7 @@ class Rule:
             )
             and (self.names is None or self.names is named.by_address)
             and (self.names_domain is None or self.names_domain is named.by_domain)
+            and (self.unless_names is None or self.unless_names is not named.by_address)
             and (self.words is None or self.words.search(reply.words) is not None)
             and (self.unless is None or self.unless.search(reply.words) is None)
         )
@@ -96,6 +100,7 @@ def rule(
     unless: str | None = None,
     names: Party | None = None,
     names_domain: Party | None = None,
+    unless_names: Party | None = None,
 ) -> Rule:
     """Write a rule; in `codes` and `enhanced` an ``x`` stands for any number."""
     return Rule(
@@ -115,4 +120,5 @@ def rule(
         unless=re.compile(unless) if unless else None,
         names=names,
         names_domain=names_domain,
+        unless_names=unless_names,
     )

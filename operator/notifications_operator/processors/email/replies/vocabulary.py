@@ -159,7 +159,13 @@ RECEIVING = either(
 )
 """Limits on what a recipient may receive in a time."""
 
+ALLOW_LIST = r"(?:allow|white|safe)[ -]?list"
+"""A list of those who are let in."""
+
 NOT_ALLOWED = rf"{_NOT}(?:{_ALLOWED}\w{{0,12}}|able|have permissions?) to (?:send|submit|use|post)"
+
+HOST_OR_IP = either(HOST, _IP)
+"""The machine that sends, or an address of one."""
 
 HOST_NAMED = either(_IP, _FROM)
 """A host's address, or the sender."""
@@ -168,14 +174,21 @@ RESTRICTED = either(
     r"resolver\.rst|allowed[- ]senders|restricted (?:to|recipient|address|group|list)|rcpt domain",
     r"(?:block|bann|den[iy]|refus|reject|filter|blacklist)\w{0,12} by (?:the |this |that )?"
     r"(?:recipient|user|addressee|destination|mailbox owner)s?\b",
-    r"recipient'?s? (?:policy|preferences|organi[sz]ation|admin|domain|server|filter|\w{5}list)",
-    r"banned recipient",
+    r"recipient'?s? (?:policy|preferences|organi[sz]ation|admin|domain|server|filter)",
+    r"\b(?:recipient|user|addressee|owner)'?s? (?:personal )?"
+    r"(?:block|black|deny|reject|allow|white|safe)(?:ed)?[ -]?(?:senders? )?list",
+    r"\b(?:recipient|user|addressee|owner) has (?:block|bann|reject)",
+    r"(?<!sender )(?<!from )"
+    r"\b(?:recipient|user|addressee|owner|mailbox|address|account|group|list) "
+    r"(?:does not|doesn't|do not|will not|won't|only) accept",
+    r"banned recipient|\b(?:external|outside) senders?\b(?!.{0,40}?(?:domain|spoof|imperson))",
     near(
         rf"not (?:{_ALLOWED}\w{{0,12}}|authenticated)",
-        r"(?:to|for|by) (?:this |the |that )?"
-        r"(?:recipient|group|mailbox|list|public folder|organi[sz]ation)",
+        r"(?:to|for|by) (?:this |the |that )?(?:mailing |distribution )?"
+        r"(?:recipient|group|mailbox|list|public folder|organi[sz]ation)\b",
         gap=20,
     ),
+    r"\bnon-?members?\b|(?:not|n't) (?:an? )?(?:subscri|(?:list )?member\b)",
     near(
         r"only|members",
         r"(?:may|can|allowed to|accepts?\w{0,12}) (?:post|send|mail|messages?)",
@@ -245,15 +258,24 @@ SIZE = either(
     r"size .{0,20}?exceed|too (?:big|large)\b",
 )
 
+SIZE_FOR_MAILBOX = rf"\A(?=.*?(?:{SIZE})).*?\b(?:recipient|mailbox|inbox)"
+"""The same, and a mailbox that takes no more."""
+
 MALFORMED = either(
     r"rfc ?-?(?:2822|5322|822)\b|rfc complian|multiple .{0,20}?(?:headers?\b|from:)",
     r"headers? (?:error|syntax)|missing .{0,30}?header|(?:fail\w{0,12}|unable|cannot) to parse",
     r"duplicate header|malformed|line (?:limit|length|too long)|bare (?:lf|cr|line ?feed)|\bmime\b",
 )
 
+LISTED_LINK = r"uribl|surbl|\b(?:url|uri|link)s?\b.{0,30}?(?:list|block)"
+"""A link in the message that is on a list."""
+
+NOT_OF_MESSAGE = either(_FROM, _IP)
+"""The sender or a machine, which are on lists as well as links are."""
+
 HARMFUL = either(
     r"\bspam\b|\bjunk\b|virus|malware|phish|trojan|infected|\bcontent\b|attachment",
-    r"uribl|surbl|\burls?\b.{0,30}?(?:list|block)|unsolicited|bulk mail",
+    rf"{LISTED_LINK}|unsolicited|bulk mail",
 )
 
 # Anything -----------------------------------------------------------------------------------
