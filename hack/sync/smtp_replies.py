@@ -56,7 +56,7 @@ def _table(rules: Iterable[Rule]) -> str:
         "| Answer | To | Reason | About | Tried again | From |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    # What follows one another with the same meaning is one row.
+    # Consecutive rules with the same meaning share a row.
     for meaning, group in groupby(rules, key=_meaning):
         same = list(group)
         answers = " · ".join(dict.fromkeys(rule.answer for rule in same))

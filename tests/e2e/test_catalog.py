@@ -133,7 +133,7 @@ async def test_kinds_of_ones_own_mean_their_owners(
     installation: Installation,
     add_entities: AddEntities,
 ) -> None:
-    """As files are written by people who extend Backstage, on Windows too."""
+    """The file is as people write it who extend Backstage, on Windows."""
     team = f"maps-{uuid.uuid4().hex[:8]}"
     text = (
         "\ufeff# ours\n---\n"

@@ -28,7 +28,7 @@ ADDRESS_PATTERN = f"^ *{_ADDRESS} *$"
 DOMAIN_PATTERN = f"^{_ATOM}$"
 """A domain without ``@``."""
 
-# Letters, digits, "_", "-" and "."; of what is outside ASCII all but control characters.
+# Letters, digits, "_", "-" and "."; outside ASCII everything but control characters.
 _HOST_END = r"[^\x00-/:-@\[-^`{-\xa0]"
 _HOST_INNER = r"[^\x00-,/:-@\[-^`{-\xa0]"
 _HOST_NAME = rf"{_HOST_END}({_HOST_INNER}*({_HOST_END}|\.))?"

@@ -85,7 +85,7 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
     if "%YAML" in text:
         text = _YAML_DIRECTIVE.sub("", text)
     if "\ufeff" in text:
-        # One begins a text, and each of the texts that somebody put together.
+        # A mark begins a text. Concatenated files have one at the beginning of each.
         text = text.removeprefix("\ufeff").replace("\n\ufeff", "\n")
     line = 1
     start = 0

@@ -87,7 +87,7 @@ class Failures:
         except KubernetesError as error:
             logger.warning("could not read a Notification: %s", error, extra=self._extra)
             return self._back_off()
-        # Somebody may write as often as we do, or the conflict be about something else.
+        # Another client may write constantly, or the conflict may have another cause.
         self.count += 1
         return 0.0 if self.count == 1 else self._back_off()
 

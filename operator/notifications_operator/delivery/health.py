@@ -227,7 +227,7 @@ class Health:
             if not self._lifted:
                 self._breaker.reset()
         elif self._refusal.reason in _VERIFIABLE and not self._lifted:
-            # If a send is refused again all the same, then only a send can show that it is over.
+            # If a send is refused once more, only an accepted send can end the pause.
             self._refusal, self._lifted = None, True
 
     def resume(self) -> None:

@@ -90,7 +90,7 @@ def _latest_opening(status: NotificationStatus) -> datetime:
     start = status.start_time or datetime.min
     opened = [row.opened_time for row in status.deliveries if row.opened_time is not None]
     if status.ledger is not None and status.ledger.type == SLICES:
-        # Those of most rows are in the slices, which nobody reads for this.
+        # Most rows are in the slices, which are not read for this.
         complete = find_condition(status.conditions, ConditionType.COMPLETE)
         opened += [complete.last_transition_time] if complete is not None else []
     return max(opened, default=start)

@@ -88,7 +88,7 @@ class Rejections:
             try:
                 await self._write(ref, metadata, problem)
             except ConflictError:
-                # Its newer version is offered again.
+                # The watch offers the newer version.
                 return
             except NotFoundError:
                 self.forget(metadata.uid)

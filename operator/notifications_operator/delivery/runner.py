@@ -391,7 +391,7 @@ class Runner:
         try:
             bodies = await self._services.cluster.list_slices(self.ref)
         except NotFoundError as error:
-            # Their definition is missing; that the Notification is, would be said by the watch.
+            # The definition is missing. A Notification that is deleted is the watch's news.
             raise UnavailableError(str(error)) from error
         return Book(self._services.cluster, self.ref, bodies)
 

@@ -63,7 +63,7 @@ def _is_too_deep(data: bytes) -> bool:
     for _ in range(NESTING_LIMIT):
         if not brackets:
             return False
-        # Of each innermost pair, which is one level.
+        # Each pass removes the innermost pairs, which are one level.
         brackets = brackets.replace(b"[]", b"")
     return bool(brackets)
 

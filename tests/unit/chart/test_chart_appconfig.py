@@ -197,7 +197,7 @@ FREE = {
     "global", "entities", "extraObjects", "annotations", "podAnnotations", "relabelings",
     "metricRelabelings",
 }  # fmt: skip
-"""Not ours to read: ``${1}`` has a meaning there, or may have one."""
+"""Values in which ``${1}`` has a meaning for others, or may have one."""
 
 
 class TestPlaceholders:
@@ -460,7 +460,7 @@ class TestMisplacedKeys:
     def test_what_the_schema_lets_through_is_answered(
         self, helm: Helm, place: str, value: Any
     ) -> None:
-        """Or nothing at all would judge the values."""
+        """A key that passes both schema and templates would be ignored silently."""
         names = KNOWN.get(place or "notifications", [*KNOWN["groups"], *KNOWN["keys"]])
         for spelling in (str.upper, lambda name: name.replace("-", "_")):
             block: Document = {spelling(name): value for name in names}
@@ -485,7 +485,7 @@ class TestMisplacedKeys:
 
     @pytest.mark.parametrize("prefix", ["", "transportConfig."])
     def test_no_valid_key_is_answered(self, prefix: str) -> None:
-        """Nor left to neither schema nor templates."""
+        """The table of misplaced keys contains no option of the schema."""
         options = json.loads((CHART / "values.schema.json").read_text())["definitions"]["email"]
         for name in prefix.split(".")[:-1]:
             options = options["properties"][name]

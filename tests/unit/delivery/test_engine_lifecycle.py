@@ -387,7 +387,7 @@ async def test_finished_one_that_becomes_unreadable_keeps_its_ledger() -> None:
 
 
 async def test_status_of_a_later_release_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
-    """All but its condition, from the first sight of it: see `test_engine_newer_format`."""
+    """Everything but its condition stays as it is; see `test_engine_newer_format`."""
     async with world() as w:
         w.cluster.hold_events()
         w.notify()

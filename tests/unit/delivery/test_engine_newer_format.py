@@ -56,7 +56,7 @@ def _delivery(status: Status) -> None:
 
 
 def _everything(status: Status) -> None:
-    """As if nothing that this release reads were there."""
+    """Replace the status by one of which this release knows no value."""
     status.clear()
     status.update(ledger={"format": 2}, state="Queued", conditions=[])
 

@@ -107,7 +107,7 @@ async def test_who_was_taken_out_fails_after_the_grace(
 async def test_email_never_skips_whom_the_catalog_does_not_know(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The whole story of a node that is drained while a catalog namespace cannot be read."""
+    """A node is drained while a catalog namespace cannot be read."""
     registry = ProcessorRegistry({"email": EmailProcessor})
     monkeypatch.setattr(harness, "ProcessorRegistry", lambda _: registry)
     async with world(processors=(), catalog=directory(CATALOG), delivery=AT_ONCE) as w:

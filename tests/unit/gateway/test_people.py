@@ -77,7 +77,7 @@ async def test_an_address_of_other_letters_is_another(address: str) -> None:
     ],
 )
 async def test_a_domain_outside_ascii_equals_its_form_in_ascii(address: str, found: bool) -> None:
-    """Nothing is mapped, though mail would arrive: this decides who somebody is."""
+    """Addresses decide who somebody is, so that no other mapping of letters is applied."""
     for known in ("ADA@münchen.example", "ada@xn--mnchen-3ya.example"):
         catalog = Catalog()
         people = People(catalog, ["n"])

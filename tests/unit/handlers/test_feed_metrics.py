@@ -108,7 +108,7 @@ async def test_problems_of_a_config_map_that_is_gone_are_gone() -> None:
 async def test_what_is_kept_of_a_broken_key_goes_when_its_time_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing but the time brings the feed to look again."""
+    """The passing of time alone makes the feed look again."""
     monkeypatch.setattr(store_module, "KEEP_SECONDS", 0.2)
     client, recorder = Catalog(config_map("team", USER)), MemoryRecorder()
     async with feeding(client, recorder):

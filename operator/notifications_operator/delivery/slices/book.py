@@ -214,7 +214,7 @@ class Book:
         try:
             body = await self._cluster.create_slice(self._manifest(index, fields))
         except NotFoundError as error:
-            # The definition is missing; that the Notification is, would be said by the watch.
+            # The definition is missing. A Notification that is deleted is the watch's news.
             raise UnavailableError(str(error)) from error
         except RejectedError as error:
             raise SliceRefused(str(error)) from error

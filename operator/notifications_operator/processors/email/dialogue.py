@@ -126,7 +126,7 @@ class Dialogue(asyncio.Protocol):
         try:
             while self._received and (reply := self._parsed()) is not None:
                 self._replies.append(reply)
-                # After 354 comes one more, to the message, and servers may not wait for its end.
+                # After 354 the reply to the message follows, perhaps before the message ends.
                 if reply.code != _MESSAGE_EXPECTED:
                     self._expected -= 1
         except SMTPResponseException as error:

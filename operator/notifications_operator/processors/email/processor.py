@@ -206,7 +206,7 @@ class EmailProcessor(Processor):
     def _address(self, recipient: str, directory: Directory) -> str | None:
         """Return where a recipient is reached, or ``None`` if that is not known."""
         if "@" in recipient:
-            # Of one that is not configured any more only the recipient is known.
+            # A receiver that is not configured any more has no other spelling.
             return self._receivers.get(recipient, recipient)
         user = directory.get(EntityRef.parse(recipient))
         return self._book.address_of(recipient, user.email if user else None)

@@ -41,7 +41,7 @@ def secret_text(key: SecretKey, secrets: Mapping[SecretKey, bytes]) -> str:
     try:
         text = secret_value(key, secrets).decode("utf-8")
     except UnicodeDecodeError:
-        # Without its cause, which carries the value.
+        # The cause would carry the value.
         raise InvalidProcessorConfig(f"{place}: is not UTF-8") from None
     if not text:
         raise InvalidProcessorConfig(f"{place}: is empty")

@@ -184,7 +184,7 @@ async def test_it_is_said_once(
 
 
 async def test_an_older_schema_is_migrated_while_it_runs(settings: DatabaseSettings) -> None:
-    """As when a backup is restored beneath it."""
+    """A backup that is restored beneath a running gateway has an older schema."""
     database = Database(settings)
     async with running(database):
         await until(lambda: database.ready)

@@ -236,7 +236,7 @@ def _life(value: object) -> float:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return ASSUMED_LIFE
-    # No number (NaN) is greater than nothing either.
+    # NaN is not greater than 0 either.
     return float(min(value, LONGEST_LIFE)) if value > 0 else ASSUMED_LIFE
 
 

@@ -133,7 +133,7 @@ class FederatedToken:
 
 def _content(path: Path) -> bytes:
     if path.exists() and not path.is_file():
-        # Some of what else there is would be read for ever.
+        # Reading a device or a pipe may never end.
         raise ValueError(f"{str(path)!r} is no file")
     with path.open("rb") as opened:
         return opened.read(TOKEN_FILE_LIMIT).strip()
@@ -228,7 +228,7 @@ class JWTBearer:
         header = {"alg": "RS256", **({"kid": self.key_id} if self.key_id else {})}
         return {
             "grant_type": JWT_BEARER,
-            # Without scope beside it: Google reads the claim, and refuses what it does not expect.
+            # The scope is a claim: Google refuses parameters that it does not expect.
             "assertion": jwt.encode(header, claims, self.key, algorithms=["RS256"]),
         }
 

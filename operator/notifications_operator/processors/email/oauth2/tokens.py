@@ -154,7 +154,7 @@ class _TokenRequest:
 
     async def _ask(self) -> IssuedToken:
         form = await self._grant.form()
-        # What is shown is as good as a secret while it is valid.
+        # An assertion is as good as a secret while it is valid.
         shown = [form[name] for name in ("assertion", "client_assertion") if name in form]
         answer = await self._endpoint.post(form)
         issued = read_answer(
