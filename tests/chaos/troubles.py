@@ -34,8 +34,9 @@ LONGEST_STALL = 1.5 * REQUEST_SECONDS
 """Seconds for which a request is held up: sometimes longer than the operator waits for it, so that
 it takes effect after the operator has given it up."""
 
-NEIGHBOUR_SECONDS = 30.0
-"""Within so many seconds everything of a namespace without trouble must be complete."""
+NEIGHBOUR_SECONDS = 60.0
+"""Within so many seconds everything of a namespace without trouble must be complete: after earlier
+troubles the operator may wait for up to 30 s before it tries again."""
 
 
 def _on_writes(make: Callable[[Random], Fault], *, share: float) -> Trouble:
