@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from ..api.errors import (
@@ -95,7 +94,7 @@ class Failures:
         """The status cannot be stored: fall back to the states alone, then wait."""
         logger.error("a status was refused: %s", error, extra=self._extra)
         if self._stored.minimal:
-            self._let_slots_go()
+            self._attempts.let_slots_go()
             if isinstance(error, RejectedError):
                 await self._say("StatusRefused", str(error))
             self.count += 1
@@ -147,13 +146,8 @@ class Failures:
             note = describe_denial(self._stored.ref.namespace, answer)
             await self._stored.announcer.warn(reason, "Record", note)
 
-    def _let_slots_go(self) -> None:
-        """Let nobody else wait for slots that this Notification cannot use."""
-        results = self._attempts.sends.results
-        self._attempts.slots.let_go(Counter(processor for processor, *_ in results))
-
     def _back_off(self) -> float:
-        self._let_slots_go()
+        self._attempts.let_slots_go()
         self.count += 1
         return min(0.25 * 2.0 ** min(self.count, 7), 30.0)
 

@@ -282,7 +282,7 @@ class Runner:
         Nothing is kept waiting for a status that cannot be read: its next version is offered anew.
         """
         sends = self._attempts.sends
-        self._attempts.slots.give_back_all()
+        self._attempts.let_slots_go()
         if sends.in_flight:
             return LONGEST_SLEEP
         if self._unreadable_slice is None:
