@@ -50,9 +50,13 @@ class Failures:
         self._said: float | None = None
 
     def clear(self) -> None:
-        """Note that a step succeeded."""
-        self.count = self._denials = 0
-        self._said = None
+        """Note that a step succeeded.
+
+        One that waits for slots does not show what its claims will meet with.
+        """
+        self.count = 0
+        if not self._attempts.slots.waiting:
+            self._denials, self._said, self._stored.denied = 0, None, False
 
     async def handle(self, error: Failure) -> float | None:
         """Do what a failure asks for.
@@ -115,6 +119,7 @@ class Failures:
             self._denied_since = _loop_time()
         if self._denials < DENIALS:
             return delay
+        self._stored.denied = True
         now = datetime.now(UTC).replace(microsecond=0)
         said = is_said(self._stored.notification)
         try:
