@@ -223,10 +223,10 @@ def is_user(recipient: str) -> bool:
     return recipient.startswith("user:")
 
 
-def hold(row: Row, *, until: datetime) -> Row:
+def await_user(row: Row, *, until: datetime) -> Row:
     """Let a row wait for its user, whom the catalog does not know, at no attempt's cost.
 
-    `release` ends the wait when the catalog has the user, and `end` when the time is over.
+    `stop_awaiting` ends the wait when the catalog has the user, and `end` when the time is over.
     """
     until = _whole_seconds(until)
     message = f"the catalog does not know {row.recipient}; waiting until {until:%Y-%m-%dT%H:%M:%SZ}"
@@ -239,13 +239,13 @@ def hold(row: Row, *, until: datetime) -> Row:
     )
 
 
-def is_held(row: Row) -> bool:
+def awaits_user(row: Row) -> bool:
     """Whether a row waits for a user whom the catalog does not know."""
     return row.state is DeliveryState.PENDING and row.next_attempt_time is not None
 
 
-def release(row: Row) -> Row:
-    """Make a row that was held ready to be sent."""
+def stop_awaiting(row: Row) -> Row:
+    """Make a row that waited for its user ready to be sent."""
     return replace(row, reason=None, message=None, next_attempt_time=None)
 
 
