@@ -138,7 +138,12 @@ class Runner:
         self._wake.set()
 
     def unsent(self, processor: str) -> Iterator[str]:
-        """Return whom a processor has still to send the Notification to, as far as is known."""
+        """Return whom a processor has still to send the Notification to, as far as is known.
+
+        One that is suspended may never be sent.
+        """
+        if self.notification.spec.suspend:
+            return iter(())
         return (self._sliced or self._stored).unsent(processor)
 
     async def run(self) -> None:

@@ -206,3 +206,18 @@ async def test_a_trial_that_blames_a_recipient_ends_nobody() -> None:
         script.gate.set()
         done = await w.finished()
         assert done.status.summary == "3/3"
+
+
+async def test_what_is_suspended_hides_no_refusal_of_everybody() -> None:
+    script = Script(always={ADA: unclear, BOB: unclear, EVE: denied})
+    async with world(scripts={"email": script}) as w:
+        w.notify("later", to=EVE)
+        await w.until(lambda: ready(w)[0] == "False", "planned and refused")
+        w.edit("later", lambda body: body["spec"].update(suspend=True))
+        await w.state("Suspended", "later")
+        del script.always[EVE]
+        w.notify("first", to=EVE)
+        await w.finished("first")
+        await w.until(lambda: ready(w)[0] == "True", "ready")
+        w.notify(to=[ADA, BOB])
+        await w.until(lambda: ready(w) == ("False", "PolicyDenied"), "not ready")
