@@ -24,6 +24,10 @@ MESSAGE_LIMIT = 512
 """Longest message of a row, in characters."""
 
 
+_BEFORE_THE_END = timedelta(seconds=2)
+"""How long before its age ends it a held delivery is tried for the last time."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """One recipient of one processor: the fields of `Delivery` in a fraction of its memory."""
@@ -293,11 +297,13 @@ def _retry(
 def _hold(row: Row, error: Held, *, policy: Policy, now: datetime) -> Row:
     """Schedule the next attempt of a delivery whose refusal may be the processor's fault.
 
-    Only its age ends it, as nobody knows yet whether the attempt was its own.
+    Only its age ends it, as nobody knows yet whether the attempt was its own: however long the
+    wait, the last attempt comes before that.
     """
-    next_time = _whole_seconds(now + timedelta(seconds=error.retry_after or 0.0))
-    if next_time > (row.opened_time or now) + policy.retry.max_age:
-        return _noted(row, DeliveryState.FAILED, error.reason, error)
+    last = (row.opened_time or now) + policy.retry.max_age - _BEFORE_THE_END
+    next_time = min(_whole_seconds(now + timedelta(seconds=error.retry_after or 0.0)), last)
+    if next_time <= now:
+        return _noted(row, DeliveryState.FAILED, error.reason, error.refusal)
     held = _noted(row, DeliveryState.RETRYING, error.reason, error)
     return replace(held, attempts=row.attempts - 1, next_attempt_time=next_time)
 
