@@ -193,7 +193,7 @@ async def test_secret_in_a_processors_own_trouble_is_hidden() -> None:
         assert ready(w)[2] == "cannot use '***'"
 
 
-@pytest.mark.parametrize("method", ["_observe", "_count"])
+@pytest.mark.parametrize("method", ["_judge", "_count"])
 async def test_a_fault_around_a_send_leaves_no_claim_behind(
     method: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
