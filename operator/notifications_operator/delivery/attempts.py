@@ -62,6 +62,10 @@ class Attempts:
         self.sends.abandon()
         self.slots.close()
 
+    def let_slots_go(self) -> None:
+        """Let nobody else wait for slots while nothing can be claimed or recorded."""
+        self.slots.let_go(Counter(processor for processor, *_ in self.sends.results))
+
     def unlaunched(self, rows: Iterable[Row]) -> list[Row]:
         """Return rows with a claim of ours that was not acted upon, as its answer was lost."""
         return [

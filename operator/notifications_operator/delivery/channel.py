@@ -154,6 +154,12 @@ class Channel:
             return ""
         return self.spec.channel or self._registry.channel(self.spec.type)
 
+    def take_over(self) -> None:
+        """Begin to send, and to write the status, where another process did until now."""
+        self.health.take_over()
+        self._steer()
+        self.updated.set()
+
     def excludes(self, payload: Payload) -> str | None:
         """Return why the filters leave a notification out, or ``None`` if they do not."""
         if self.spec is None:
@@ -179,6 +185,12 @@ class Channel:
     def remembers(self, user: str) -> bool:
         """Return whether it can send to a user whom the catalog has lost."""
         return self._processor is not None and guarded.remembers(self._processor, user)
+
+    @property
+    def can_send(self) -> bool:
+        """Whether it sends, be it only one delivery at a time to probe it."""
+        probing = self._usable and self.health.stage is not Stage.PAUSED
+        return probing or self.readiness.ready
 
     @property
     def max_batch(self) -> int:
@@ -216,8 +228,7 @@ class Channel:
                 context = SendContext(directory=directory, may_send=may_send, epoch=epoch)
                 with metrics.SEND_SECONDS.labels(self.name).time():
                     outcomes = await guarded.send(processor, notification, recipients, context)
-                if processor is self._processor:
-                    self._judge(began, notification.uid, recipients, outcomes, directory)
+                self._judge(processor, began, notification.uid, recipients, outcomes, directory)
             finally:
                 self.health.ended(began)
                 self._sending[processor] -= 1
@@ -276,8 +287,10 @@ class Channel:
             logger.warning("could not read Secrets: %s", error, extra={"processor": self.name})
             if self._processor is None:
                 self._not_ready(ProcessorReason.CONNECTING, f"could not read Secrets: {error}")
+            elif self._usable:
+                await self._verify()
         self.updated.set()
-        if self.health.paused:
+        if self._usable and self.health.paused:
             pause = self.health.next_trial - time.monotonic()
             return min(max(pause, SHORTEST_SLEEP), NOT_READY_POLL)
         return self._verify_interval if self.readiness.ready else NOT_READY_POLL
@@ -389,6 +402,7 @@ class Channel:
 
     def _judge(
         self,
+        processor: Processor,
         began: int,
         uid: str,
         recipients: Sequence[str],
@@ -396,10 +410,13 @@ class Channel:
         directory: Directory,
     ) -> None:
         """Let the health take in outcomes, and put its judgement in their place."""
+        replaced = processor is not self._processor
         for index, outcome in enumerate(outcomes):
-            if isinstance(outcome, Receipt):
+            if isinstance(outcome, Receipt) and not replaced:
                 self.last_success = time.time()
                 self.health.accepted(began, uid, recipients[index])
+            elif isinstance(outcome, DeliveryError) and replaced:
+                outcomes[index] = self.health.unjudged(outcome)
             elif isinstance(outcome, DeliveryError):
                 outcomes[index] = self.health.refused(
                     began,

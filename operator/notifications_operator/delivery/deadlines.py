@@ -94,7 +94,7 @@ class Deadlines:
         """Wait for users who are unknown now that it is their turn, or fail them."""
         sending = not notification.spec.suspend
         outlets = {
-            name: Outlet(can_send=sending and channel.readiness.ready, remembers=channel.remembers)
+            name: Outlet(can_send=sending and channel.can_send, remembers=channel.remembers)
             for name in ledger.processors
             if (channel := self._supervisor.get(name)) and not channel.reaches_strangers
         }

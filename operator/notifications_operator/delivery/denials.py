@@ -44,6 +44,19 @@ def is_said(notification: Notification) -> bool:
     return _refused_since(notification.status) is not None
 
 
+def still_denied(wanted: NotificationStatus, stored: NotificationStatus) -> NotificationStatus:
+    """Return a status that goes on saying what the stored one says of a refusal.
+
+    What can be written between two refusals does not show that there will be no third.
+    """
+    recorded = find_condition(stored.conditions, ConditionType.RECORDED)
+    complete = find_condition(wanted.conditions, ConditionType.COMPLETE)
+    if recorded is None or (complete is not None and complete.status == "True"):
+        return wanted
+    others = [item for item in wanted.conditions if item.type != ConditionType.RECORDED]
+    return wanted.model_copy(update={"conditions": [*others, recorded]})
+
+
 def denied_status(notification: Notification, answer: str, now: datetime) -> NotificationStatus:
     """Return the status that shows a refusal, or ends the Notification if its time is over.
 

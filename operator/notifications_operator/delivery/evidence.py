@@ -170,6 +170,11 @@ class Evidence:
         """Whether a delivery is held."""
         return delivery in self._held
 
+    def accepted(self, delivery: Delivery) -> None:
+        """Note that a delivery was accepted: what it met with before is no word against it."""
+        if self._held:
+            self._held.pop(delivery, None)
+
     def hold_seconds(self, delivery: Delivery) -> float:
         """Return after how long a held delivery is tried again."""
         hold = self._held.get(delivery)

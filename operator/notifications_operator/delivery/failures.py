@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 from ..api.errors import (
@@ -51,9 +50,13 @@ class Failures:
         self._said: float | None = None
 
     def clear(self) -> None:
-        """Note that a step succeeded."""
-        self.count = self._denials = 0
-        self._said = None
+        """Note that a step succeeded.
+
+        One that waits for slots does not show what its claims will meet with.
+        """
+        self.count = 0
+        if not self._attempts.slots.waiting:
+            self._denials, self._said, self._stored.denied = 0, None, False
 
     async def handle(self, error: Failure) -> float | None:
         """Do what a failure asks for.
@@ -95,7 +98,7 @@ class Failures:
         """Fall back to the states alone if the full status cannot be stored, then wait."""
         logger.error("a status was refused: %s", error, extra=self._extra)
         if self._stored.minimal:
-            self._let_slots_go()
+            self._attempts.let_slots_go()
             if isinstance(error, RejectedError):
                 await self._say("StatusRefused", str(error))
             self.count += 1
@@ -116,6 +119,7 @@ class Failures:
             self._denied_since = _loop_time()
         if self._denials < DENIALS:
             return delay
+        self._stored.denied = True
         now = datetime.now(UTC).replace(microsecond=0)
         said = is_said(self._stored.notification)
         try:
@@ -147,13 +151,8 @@ class Failures:
             note = describe_denial(self._stored.ref.namespace, answer)
             await self._stored.announcer.warn(reason, "Record", note)
 
-    def _let_slots_go(self) -> None:
-        """Give back the slots that this Notification cannot use."""
-        results = self._attempts.sends.results
-        self._attempts.slots.let_go(Counter(processor for processor, *_ in results))
-
     def _back_off(self) -> float:
-        self._let_slots_go()
+        self._attempts.let_slots_go()
         self.count += 1
         return min(0.25 * 2.0 ** min(self.count, 7), 30.0)
 

@@ -57,10 +57,12 @@ def create(kind: type[Processor], context: ProcessorContext) -> Processor:
 
 
 async def verify(processor: Processor) -> None:
-    """Check that sending could work; raises nothing but `DeliveryError`."""
+    """Check that sending could work; raises nothing but a `DeliveryError` of the processor."""
     try:
         await processor.verify()
-    except DeliveryError:
+    except DeliveryError as error:
+        # Whatever a plugin thinks that it is about: a trial is about no delivery.
+        error.scope, error.retryable = Scope.PROCESSOR, True
         raise
     except Exception as error:
         logger.exception("processor failed to verify", extra={"processor": processor.name})

@@ -16,7 +16,15 @@ from ..api.reasons import Reason
 from ..processors.errors import DeliveryError, LeaseLost, Scope
 from ..telemetry import metrics
 from .breaker import Breaker, Slowdown
-from .evidence import Acceptances, Delivery, Evidence, Judgement, Pending, signature_of
+from .evidence import (
+    FIRST_HOLD,
+    Acceptances,
+    Delivery,
+    Evidence,
+    Judgement,
+    Pending,
+    signature_of,
+)
 from .outcomes import Held, charged
 from .readiness import CONNECTED, CONNECTING, Readiness
 from .rows import Row
@@ -93,6 +101,17 @@ class Health:
         self._may_probe_others = False
         self.next_trial = 0.0
         self.changed = False
+
+    def take_over(self) -> None:
+        """Forget what was refused before another process sent: it may be over since.
+
+        A pause goes on, as it spares an account that the other side may lock.
+        """
+        self._evidence = Evidence(self._order, clock=self._clock)
+        self._suspects = Suspects(self._order)
+        self._refusal, self._lifted = None, False
+        self._behind, self._may_probe_others = frozenset(), False
+        self.changed = True
 
     @property
     def stage(self) -> Stage:
@@ -172,6 +191,7 @@ class Health:
         self._order.accepted(began)
         if self._suspects:
             self._suspects.clear((uid, recipient))
+        self._evidence.accepted((uid, recipient))
         if began < self._stopped_at:
             # It began before the last refusal, and says nothing about that.
             return
@@ -213,6 +233,15 @@ class Health:
         if error.conclusive or error.retryable:
             return error
         return self._weigh(began, delivery, error, domain)
+
+    def unjudged(self, error: DeliveryError) -> DeliveryError:
+        """Return what to record of a refusal that a processor met with which was replaced since.
+
+        It says nothing about the one that took its place, so only a conclusive one is final.
+        """
+        if error.scope is Scope.PROCESSOR or error.conclusive or error.retryable:
+            return error
+        return Held(error, FIRST_HOLD)
 
     def verified(self, began: int) -> None:
         """Note that connecting and logging in worked, in a trial that `now` numbers.

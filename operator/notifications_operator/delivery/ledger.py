@@ -18,7 +18,7 @@ from ..api.notification import (
     Unresolved,
 )
 from ..api.reasons import Reason
-from .rows import Row, RowKey, is_held
+from .rows import Row, RowKey, awaits_user
 from .summary import Obstacle, Progress, conditions, judge, summarize_processor
 from .tally import Tally
 
@@ -266,7 +266,7 @@ def is_ready(row: Row, now: datetime) -> bool:
         return False
     if row.state is DeliveryState.RETRYING:
         return row.next_attempt_time is None or row.next_attempt_time <= now
-    return row.state is DeliveryState.PENDING and not is_held(row)
+    return row.state is DeliveryState.PENDING and not awaits_user(row)
 
 
 def taking_part(ledger: Ledger) -> list[str]:

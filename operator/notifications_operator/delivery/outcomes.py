@@ -28,6 +28,7 @@ class Held(DeliveryError):
             conclusive=False,
             signature=error.signature,
         )
+        self.refusal = error
 
 
 class NotTried(DeliveryError):

@@ -85,8 +85,8 @@ class Planner:
             If it must be known what users want: the ledger is to be loaded again and planned with
             the answer.
         """
-        held = self._hold_redelivery(notification, ledger, now)
-        if held is None:
+        delayed = self._delay_redelivery(notification, ledger, now)
+        if delayed is None:
             note_redeliver(notification, ledger, now)
         ledger.origin = self.origin(notification)
         change = find_change(notification, ledger)
@@ -102,7 +102,7 @@ class Planner:
         if verdict is not None:
             give_up(ledger, verdict)
         elif ledger.waiting is None:
-            ledger.waiting = held
+            ledger.waiting = delayed
         self.deadlines.settle(notification, ledger, directory, now)
 
     def origin(self, notification: Notification) -> str:
@@ -245,7 +245,7 @@ class Planner:
         why = self._limits.check_hour(plan.namespace, uid, opening)
         return None if why is None else Obstacle(reason=Reason.POLICY_DENIED, message=why)
 
-    def _hold_redelivery(
+    def _delay_redelivery(
         self, notification: Notification, ledger: Ledger, now: datetime
     ) -> Obstacle | None:
         """Return why a redelivery must wait for what an hour allows; else note that it begins.
@@ -260,10 +260,10 @@ class Planner:
         if why is None:
             self._limits.note_opening(metadata.namespace, metadata.uid, opening)
             return None
-        held = Obstacle(reason=Reason.POLICY_DENIED, message=f"redelivery {why}")
+        delayed = Obstacle(reason=Reason.POLICY_DENIED, message=f"redelivery {why}")
         if not self._limits.ever_fits(metadata.namespace, opening.users):
-            ledger.last_redeliver, ledger.verdict = value, held
-        return held
+            ledger.last_redeliver, ledger.verdict = value, delayed
+        return delayed
 
     def _strangers(self, plan: _Plan, resolution: Resolution) -> Sequence[EntityRef]:
         """Return users that the catalog does not know, if a processor reaches them all the same."""

@@ -24,6 +24,10 @@ MESSAGE_LIMIT = 512
 """Longest message of a row, in characters."""
 
 
+_BEFORE_THE_END = timedelta(seconds=2)
+"""How long before its age ends it a held delivery is tried for the last time."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """One recipient of one processor: the fields of `Delivery` in a fraction of its memory."""
@@ -223,10 +227,10 @@ def is_user(recipient: str) -> bool:
     return recipient.startswith("user:")
 
 
-def hold(row: Row, *, until: datetime) -> Row:
+def await_user(row: Row, *, until: datetime) -> Row:
     """Let a row wait for its user, whom the catalog does not know, at no attempt's cost.
 
-    `release` ends the wait when the catalog has the user, and `end` when the time is over.
+    `stop_awaiting` ends the wait when the catalog has the user, and `end` when the time is over.
     """
     until = _whole_seconds(until)
     message = f"the catalog does not know {row.recipient}; waiting until {until:%Y-%m-%dT%H:%M:%SZ}"
@@ -239,13 +243,13 @@ def hold(row: Row, *, until: datetime) -> Row:
     )
 
 
-def is_held(row: Row) -> bool:
+def awaits_user(row: Row) -> bool:
     """Whether a row waits for a user whom the catalog does not know."""
     return row.state is DeliveryState.PENDING and row.next_attempt_time is not None
 
 
-def release(row: Row) -> Row:
-    """Make a row that was held ready to be sent."""
+def stop_awaiting(row: Row) -> Row:
+    """Make a row that waited for its user ready to be sent."""
     return replace(row, reason=None, message=None, next_attempt_time=None)
 
 
@@ -293,11 +297,13 @@ def _retry(
 def _hold(row: Row, error: Held, *, policy: Policy, now: datetime) -> Row:
     """Schedule the next attempt of a delivery whose refusal may be the processor's fault.
 
-    Only its age ends it, as nobody knows yet whether the attempt was its own.
+    Only its age ends it, as nobody knows yet whether the attempt was its own: however long the
+    wait, the last attempt comes before that.
     """
-    next_time = _whole_seconds(now + timedelta(seconds=error.retry_after or 0.0))
-    if next_time > (row.opened_time or now) + policy.retry.max_age:
-        return _noted(row, DeliveryState.FAILED, error.reason, error)
+    last = (row.opened_time or now) + policy.retry.max_age - _BEFORE_THE_END
+    next_time = min(_whole_seconds(now + timedelta(seconds=error.retry_after or 0.0)), last)
+    if next_time <= now:
+        return _noted(row, DeliveryState.FAILED, error.reason, error.refusal)
     held = _noted(row, DeliveryState.RETRYING, error.reason, error)
     return replace(held, attempts=row.attempts - 1, next_attempt_time=next_time)
 

@@ -138,7 +138,12 @@ class Runner:
         self._wake.set()
 
     def unsent(self, processor: str) -> Iterator[str]:
-        """Return whom a processor has still to send the Notification to, as far as is known."""
+        """Return whom a processor has still to send the Notification to, as far as is known.
+
+        One that is suspended may never be sent.
+        """
+        if self.notification.spec.suspend:
+            return iter(())
         return (self._sliced or self._stored).unsent(processor)
 
     async def run(self) -> None:
@@ -282,7 +287,7 @@ class Runner:
         Nothing is kept waiting for a status that cannot be read: its next version is offered anew.
         """
         sends = self._attempts.sends
-        self._attempts.slots.give_back_all()
+        self._attempts.let_slots_go()
         if sends.in_flight:
             return LONGEST_SLEEP
         if self._unreadable_slice is None:

@@ -98,7 +98,7 @@ class SlicedWork:
             return True
         poked, self._poked = self._poked, False
         processors = [self._supervisor.get(name) for name in taking_part(ledger)]
-        unsettled = found.unsettled or any(page.held for page in self.book.pages)
+        unsettled = found.unsettled or any(page.awaiting for page in self.book.pages)
         return (
             found.generation != notification.metadata.generation
             or found.redeliver != notification.redeliver

@@ -15,7 +15,8 @@ class Slots:
     """Keeps account of slots: those at hand, and those that claims use.
 
     A slot is granted, used by a claim, finished with an outcome, and given back (or kept for the
-    next claim) when the outcome is recorded.
+    next claim) when the outcome is recorded. It is given back earlier, once, if the record must
+    wait.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Slots:
         self._wake = wake
         self._granted: Counter[str] = Counter()
         self._used: Counter[str] = Counter()
+        self._early: Counter[str] = Counter()
         self._applied: set[str] = set()
         self._lanes: dict[str, Lane] = {}
 
@@ -46,9 +48,9 @@ class Slots:
     def exchange(self, processor: str, *, finished: int, wanted: int) -> int:
         """Return how many slots of finished deliveries may be used again in the same write."""
         lane = self._lane(processor)
-        own = min(finished, self._used[processor])
+        own = min(finished - self._early[processor], self._used[processor])
         beyond = wanted - self._granted[processor]
-        if lane is None or beyond <= 0 or not own:
+        if lane is None or beyond <= 0 or own <= 0:
             return 0
         return lane.exchange(self._uid, finished=own, wanted=beyond)
 
@@ -71,7 +73,9 @@ class Slots:
     def recorded(self, processor: str, *, finished: int, kept: int) -> None:
         """Note that outcomes are stored: keep some slots, give back the others."""
         lane = self._lane(processor)
-        own = min(finished, self._used[processor])
+        early = min(finished, self._early[processor])
+        self._early[processor] -= early
+        own = min(finished - early, self._used[processor])
         self._used[processor] -= own
         self._granted[processor] += kept
         if lane is not None and own > kept:
@@ -94,14 +98,29 @@ class Slots:
             self.give_back(processor)
 
     def let_go(self, finished: Mapping[str, int]) -> None:
-        """Give back also the slots of outcomes that cannot be recorded for now."""
+        """Give back also the slots of outcomes that cannot be recorded for now.
+
+        Parameters
+        ----------
+        finished
+            All outcomes that are not recorded, by processor.
+        """
         self.give_back_all()
         for processor, amount in finished.items():
-            self.recorded(processor, finished=amount, kept=0)
+            lane = self._lane(processor)
+            own = min(amount - self._early[processor], self._used[processor])
+            if lane is not None and own > 0:
+                self._used[processor] -= own
+                self._early[processor] += own
+                lane.release(self._uid, own)
 
     def close(self) -> None:
         """Give back all slots, used ones too: nobody will record their outcomes."""
-        self.let_go(dict(self._used))
+        self.give_back_all()
+        for processor in list(self._used):
+            lane = self._lane(processor)
+            if lane is not None and (own := self._used.pop(processor, 0)):
+                lane.release(self._uid, own)
 
     def _lane(self, processor: str) -> Lane | None:
         """Return the processor's lane; slots of one that was replaced are worth nothing."""
@@ -109,7 +128,7 @@ class Slots:
         lane = channel.lane if channel else None
         if lane is not self._lanes.get(processor):
             self._applied.discard(processor)
-            for counter in (self._granted, self._used, self._lanes):
+            for counter in (self._granted, self._used, self._early, self._lanes):
                 counter.pop(processor, None)
             if lane is not None:
                 self._lanes[processor] = lane

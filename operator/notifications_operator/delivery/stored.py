@@ -12,6 +12,7 @@ from ..api.notification import DeliveryState, Notification, NotificationStatus
 from ..api.references import NOTIFICATIONS, ObjectRef
 from ..api.resource import ObjectMeta
 from .announcer import Announcer
+from .denials import is_said, still_denied
 from .ledger import INLINE, OPEN, Ledger
 from .merge_patch import is_kept, merge_patch
 from .minimal import minimal_status
@@ -31,7 +32,8 @@ class Stored:
 
     Everything is written at the version at hand; whoever is told of a conflict reads again.
     ``minimal`` reduces what is written to the states, ``pruned`` says that claims were not kept,
-    ``unreadable`` why the newest version cannot be read.
+    ``denied`` that a write is refused which the deliveries need, and ``unreadable`` why the newest
+    version cannot be read.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Stored:
         self.deleted = False
         self.minimal = False
         self.pruned = False
+        self.denied = is_said(notification)
         self.unreadable: str | None = None
         self.over = False
         self._status = status
@@ -138,6 +141,8 @@ class Stored:
             now=now,
             tally=tally,
         )
+        if self.denied:
+            wanted = still_denied(wanted, self.notification.status)
         wire = (minimal_status(wanted) if self.minimal else wanted).to_wire()
         patch = merge_patch(self._status, wire)
         if not patch:

@@ -144,9 +144,9 @@ class Supervisor:
             self._changed()
 
     def resume(self) -> None:
-        """Write what there is to say; until now another process did."""
+        """Send, and write what there is to say; until now another process did."""
         for channel in self._channels.values():
-            channel.updated.set()
+            channel.take_over()
 
     async def close(self) -> None:
         """Stop all processors; sends in flight must have ended."""

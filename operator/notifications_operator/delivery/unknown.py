@@ -15,7 +15,7 @@ from ..api.notification import DeliveryState
 from ..api.reasons import Reason
 from ..catalog import Directory
 from .ledger import UNSENT, Ledger, is_ready
-from .rows import end, hold, is_held, is_user, release
+from .rows import await_user, awaits_user, end, is_user, stop_awaiting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ def settle_unknown_users(
     grace: timedelta,
     now: datetime,
 ) -> None:
-    """Hold deliveries that cannot be addressed, release those that can again, end old ones.
+    """Let deliveries wait that cannot be addressed, go on with those that can, end old ones.
 
     Parameters
     ----------
@@ -52,11 +52,11 @@ def settle_unknown_users(
         if outlet is None or not is_user(row.recipient):
             continue
         known = directory.has_user(row.recipient) or outlet.remembers(row.recipient)
-        held = is_held(row)
-        if known and held:
-            ledger.put(release(row))
-        elif held and row.next_attempt_time is not None and now >= row.next_attempt_time:
+        waits = awaits_user(row)
+        if known and waits:
+            ledger.put(stop_awaiting(row))
+        elif waits and row.next_attempt_time is not None and now >= row.next_attempt_time:
             message = f"the catalog does not know {row.recipient}"
             ledger.put(end(row, DeliveryState.FAILED, Reason.UNKNOWN_ENTITIES, message))
         elif outlet.can_send and not known and is_ready(row, now):
-            ledger.put(hold(row, until=now + grace))
+            ledger.put(await_user(row, until=now + grace))

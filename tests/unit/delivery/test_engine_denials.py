@@ -215,6 +215,22 @@ async def test_an_edit_that_is_refused_is_not_lost(large: dict[str, Any]) -> Non
         assert recorded(done) is None
 
 
+async def test_what_is_written_between_two_refusals_does_not_begin_the_day_anew(
+    large: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slices can be created, and their claims are refused."""
+    monkeypatch.setattr(denials, "LONGEST_WAIT", timedelta(seconds=4))
+    async with world(**large) as w:
+        denied(w, POLICY, "patch_slice")
+        w.notify(to=None)
+        await w.until(lambda: recorded(w.get()) == ("False", "PolicyDenied"), "said")
+        before = len(w.patches())
+        done = await w.finished()
+        assert (done.status.state, done.status.reason) == ("Failed", "PolicyDenied")
+        later = [patch for patch in w.patches()[before:] if "conditions" in patch]
+        assert all("Recorded" in str(patch) for patch in later)
+
+
 def _soon(seconds: float) -> str:
     moment = datetime.now().astimezone() + timedelta(seconds=seconds)
     return moment.isoformat()

@@ -358,3 +358,30 @@ def test_it_is_ready_just_if_no_refusal_stands_and_always_finds_back(
         if desk.health.paused:
             desk.wait()
         desk.send(("n9", "r9"))
+
+
+def test_what_was_accepted_since_is_no_repeated_refusal() -> None:
+    """One that is sent again, for an edit, is judged anew."""
+    desk = Desk()
+    assert isinstance(desk.send(ADA, UNCLEAR), Held)
+    assert desk.send(ADA) is None
+    assert isinstance(desk.send(ADA, UNCLEAR), Held)
+
+
+def test_a_refusal_from_before_another_process_led_does_not_stand() -> None:
+    desk = Desk()
+    desk.send(ADA, DENIED)
+    desk.wait()
+    assert desk.state == (Stage.PROBING, False)
+    desk.health.take_over()
+    assert desk.state == (Stage.OPEN, True)
+
+
+def test_a_pause_goes_on_where_another_process_led() -> None:
+    desk = Desk()
+    desk.send(ADA, LOGIN)
+    desk.health.take_over()
+    assert desk.state == (Stage.PAUSED, False)
+    assert not desk.health.trial_due
+    assert desk.wait() == 30
+    assert desk.state == (Stage.OPEN, True)

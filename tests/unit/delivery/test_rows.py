@@ -183,6 +183,16 @@ def test_held_delivery_ends_with_its_age_alone() -> None:
     late = NOW + RETRY.max_age
     after = record(claimed(), refusal, policy=POLICY, now=late, jitter=0.0)
     assert (after.state, after.reason) == (DeliveryState.FAILED, Reason.RECIPIENT_REJECTED)
+    assert after.message == "550 no", "it is not tried again"
+
+
+def test_held_delivery_is_tried_until_its_age_ends_it_however_long_the_wait() -> None:
+    refusal = Held(error(Reason.RECIPIENT_REJECTED, "550 no", retryable=False), 900.0)
+    retry = RETRY.model_copy(update={"max_age": seconds(600)})
+    policy = Policy(retry=retry, on_ambiguous=OnAmbiguous.RESEND)
+    after = record(claimed(), refusal, policy=policy, now=NOW, jitter=0.0)
+    assert (after.state, after.attempts) == (DeliveryState.RETRYING, 0)
+    assert after.next_attempt_time == NOW + seconds(598)
 
 
 def test_delivery_that_was_not_tried_fails_without_an_attempt() -> None:

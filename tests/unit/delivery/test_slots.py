@@ -142,3 +142,22 @@ def test_processor_created_anew_begins_at_zero() -> None:
     assert lane.held == 2, "those were the old one's"
     slots.close()
     assert lane.held == 0
+
+
+def test_slots_that_were_let_go_are_given_back_once() -> None:
+    slots, lane, _ = make()
+    assert obtain(slots, 4) == 4
+    slots.used("email", 4)
+    slots.let_go({"email": 1})
+    assert lane.held == 3
+    slots.let_go({"email": 1})
+    assert lane.held == 3, "the others are still being sent"
+    slots.let_go({"email": 2})
+    assert lane.held == 2
+    assert slots.exchange("email", finished=2, wanted=2) == 0
+    slots.recorded("email", finished=2, kept=0)
+    assert lane.held == 2
+    assert slots.exchange("email", finished=1, wanted=1) == 1
+    slots.recorded("email", finished=1, kept=1)
+    slots.close()
+    assert lane.held == 0

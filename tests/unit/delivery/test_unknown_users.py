@@ -15,7 +15,7 @@ from notifications_operator.api.slice import SliceRows
 from notifications_operator.catalog import EntityRef
 from notifications_operator.delivery.channel import DEFAULT_POLICY
 from notifications_operator.delivery.ledger import Ledger, is_ready
-from notifications_operator.delivery.rows import claim, is_held, record
+from notifications_operator.delivery.rows import awaits_user, claim, record
 from notifications_operator.delivery.slices.codec import decode, encode
 from notifications_operator.delivery.unknown import Outlet, settle_unknown_users
 from tests.unit.delivery.builders import (
@@ -227,7 +227,7 @@ def test_a_slice_keeps_the_wait() -> None:
     rows = list(ledger.rows.values())
     stored = SliceRows.model_validate(encode(rows, "email"))
     assert decode(stored) == rows
-    assert [is_held(item) for item in decode(stored)] == [True, False]
+    assert [awaits_user(item) for item in decode(stored)] == [True, False]
 
 
 @given(ref=st.from_regex(r"(user|group|api):[a-z0-9]{1,4}/[a-z0-9.-]{1,6}", fullmatch=True))
@@ -263,8 +263,8 @@ def test_nobody_is_sent_to_unknown_and_nobody_waits_for_ever(
         if before.state.terminal:
             assert item == before
             continue
-        assert is_ready(item, now) == (known or (not can_send and not is_held(before)))
-        unknown_since = (unknown_since or now) if is_held(item) or item.state.terminal else None
+        assert is_ready(item, now) == (known or (not can_send and not awaits_user(before)))
+        unknown_since = (unknown_since or now) if awaits_user(item) or item.state.terminal else None
         if item.state is DeliveryState.FAILED:
             assert unknown_since is not None
             assert now - unknown_since >= GRACE

@@ -24,7 +24,7 @@ from ...api.resource import API_VERSION
 from ...api.slice import NOTIFICATION_UID_LABEL, SLICE_SIZE
 from ..merge_patch import is_kept, merge_patch
 from ..ports import Cluster
-from ..rows import Row, RowKey, is_held
+from ..rows import Row, RowKey, awaits_user
 from ..tally import Tally
 from .codec import encode
 from .page import Page
@@ -96,8 +96,8 @@ class Book:
                     break
                 found.extend(page.in_state(state))
         for page in self.pages:
-            if page.held and len(found) < limit:
-                found.extend(filter(is_held, page.rows))
+            if page.awaiting and len(found) < limit:
+                found.extend(filter(awaits_user, page.rows))
         return found[:limit]
 
     def missing(self, committed: int) -> list[int]:

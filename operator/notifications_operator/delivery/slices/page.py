@@ -15,7 +15,7 @@ from ...api.references import SLICES, ObjectRef
 from ...api.resource import ObjectMeta
 from ...api.slice import NotificationDeliverySlice
 from ..newer_format import NewerFormatError
-from ..rows import Row, is_held
+from ..rows import Row, awaits_user
 from ..tally import Tally
 from .codec import decode, unreadable_slice
 
@@ -24,7 +24,7 @@ class Page:
     """The rows of one slice as they are stored, and what they add up to.
 
     ``stale`` says that a write may or may not have been carried out: it must be read again.
-    ``held`` is how many rows wait for users whom the catalog does not know.
+    ``awaiting`` is how many rows wait for users whom the catalog does not know.
     """
 
     def __init__(self, body: dict[str, Any]) -> None:
@@ -45,8 +45,8 @@ class Page:
         self.tally = Tally.of(self.rows)
         self.newest_revision = max((row.revision for row in self.rows), default=0)
         states = self.tally.states()
-        self.held = _count_held(self.rows, self.tally)
-        self.pending = states[DeliveryState.PENDING] > self.held
+        self.awaiting = _count_awaiting(self.rows, self.tally)
+        self.pending = states[DeliveryState.PENDING] > self.awaiting
         self.claimed = states[DeliveryState.CLAIMED] > 0
         self.is_open = any(not state.terminal for state in states)
         self.due = self.tally.next_attempts.get(self.processor)
@@ -76,10 +76,10 @@ def _read(body: dict[str, Any]) -> NotificationDeliverySlice:
     raise NewerFormatError(ref, problem)
 
 
-def _count_held(rows: Sequence[Row], tally: Tally) -> int:
+def _count_awaiting(rows: Sequence[Row], tally: Tally) -> int:
     if not tally.reasons(DeliveryState.PENDING)[Reason.UNKNOWN_ENTITIES]:
         return 0
-    return sum(map(is_held, rows))
+    return sum(map(awaits_user, rows))
 
 
 _OTHERS = ("apiVersion", "kind", "metadata")
