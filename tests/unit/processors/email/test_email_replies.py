@@ -194,6 +194,8 @@ replies = st.builds(
             "Config.oauth2",
         ),
         (Phase.AUTH, "535 5.7.8 Error: authentication failed", "into the Secret"),
+        (Phase.RCPT, "530 5.7.0 login please", "into the Secret"),
+        (Phase.RCPT, "550 5.7.1 Relaying denied. Authentication required.", "into the Secret"),
     ],
 )
 def test_what_to_do_is_said(phase: Phase, said: str, remedy: str) -> None:
