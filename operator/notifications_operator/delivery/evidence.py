@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from ..processors.errors import DeliveryError
@@ -188,6 +188,7 @@ class Evidence:
         *,
         domain: Callable[[str], str],
         pending: Pending,
+        comes_again: bool = False,
     ) -> Judgement:
         """Judge a permanent refusal that does not say whose fault it is.
 
@@ -201,11 +202,16 @@ class Evidence:
             Returns the domain of a recipient's address.
         pending
             What else the processor has to send; the delivery itself may be there too.
+        comes_again
+            Whether the delivery is tried again even if the refusal is its recipient's.
         """
         number = self._order.refusal()
         before = self._held.pop(delivery, None)
         known = before is not None and before.signature == signature
         if before is not None and known and self._order.since(before.number):
+            if comes_again:
+                # What was shown once holds for the next attempts too.
+                self._held[delivery] = replace(before, moment=self._clock())
             return Judgement.RECIPIENT
         pattern = self._pattern(signature)
         pattern.add(delivery, number, domain(delivery[1]))

@@ -230,7 +230,7 @@ class Health:
         """
         if error.scope is Scope.PROCESSOR:
             return self._refuse_all(began, delivery, error, alone=alone)
-        if error.conclusive or error.retryable:
+        if error.conclusive:
             return error
         return self._weigh(began, delivery, error, domain)
 
@@ -318,16 +318,22 @@ class Health:
     def _weigh(
         self, began: int, delivery: Delivery, error: DeliveryError, domain: Callable[[str], str]
     ) -> DeliveryError:
-        """Judge a refusal by evidence."""
+        """Judge a refusal by evidence.
+
+        One that can be retried is, at the cost of an attempt, until there is evidence.
+        """
         known = self._evidence.found
+        signature = signature_of(error)
         judgement = self._evidence.judge(
-            delivery, signature_of(error), domain=domain, pending=self._pending
+            delivery, signature, domain=domain, pending=self._pending, comes_again=error.retryable
         )
         if judgement is Judgement.RECIPIENT:
             return error
-        held = Held(error, self._evidence.hold_seconds(delivery))
         found = self._evidence.found
-        repeated = known is not None and known.signature == signature_of(error)
+        if error.retryable and (found is None or found.signature != signature):
+            return error
+        held = Held(error, self._evidence.hold_seconds(delivery))
+        repeated = known is not None and known.signature == signature
         against = judgement is Judgement.PROCESSOR or (repeated and began == self._probe)
         if found is not None and against and (began >= self._stopped_at or self._refusal is None):
             # The first probe may be of anybody who was not refused; when it is refused too, only

@@ -362,7 +362,9 @@ class Planner:
         reason = Reason.INVALID_CONFIG
         if channel.readiness.reason is ProcessorReason.CONNECTING:
             return Skip(reason=reason, message="the processor is being set up")
-        message = f"{channel.readiness.reason}: {channel.readiness.message}"
+        message = channel.readiness.message
+        if channel.readiness.reason != reason.value:
+            message = f"{channel.readiness.reason}: {message}"
         return Skip(reason=reason, message=message)
 
 

@@ -31,8 +31,9 @@ async def read_secrets(
         wanted = [key for key in keys if key.secret == name]
         if secret is None:
             names = ", ".join(key.key for key in wanted)
+            noun = "key" if len(wanted) == 1 else "keys"
             raise SecretNotFound(
-                f"Secret {namespace}/{name} does not exist; it must have the keys {names}"
+                f"Secret {namespace}/{name} does not exist; it must have the {noun} {names}"
             )
         for key in wanted:
             if not secret.data.get(key.key):

@@ -253,5 +253,6 @@ def _resolved(progress: Progress, make: Maker, old: Condition | None) -> Conditi
         return make(kind, None, IN_PROGRESS, "the recipients are not resolved yet")
     if progress.remarks is None and old is not None and old.status == "True":
         return make(kind, True, old.reason, old.message)
-    message = "; ".join([f"{progress.users} users", *(progress.remarks or ())])
+    noun = "user" if progress.users == 1 else "users"
+    message = "; ".join([f"{progress.users} {noun}", *(progress.remarks or ())])
     return make(kind, True, "Resolved", message)

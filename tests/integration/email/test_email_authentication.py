@@ -55,6 +55,19 @@ async def test_login_answers_two_prompts_whatever_they_say(
         assert peer.ledger.messages[0].user == USERNAME
 
 
+@pytest.mark.parametrize(
+    ("offered", "hinted"), [(("XOAUTH2",), True), (("OAUTHBEARER",), True), (("NTLM",), False)]
+)
+async def test_a_server_that_takes_tokens_alone_leads_to_them(
+    authority: CertificateAuthority, offered: tuple[str, ...], hinted: bool
+) -> None:
+    async with login_peer(authority, auth_mechanisms=offered) as (_, pool):
+        error = await trial(pool)
+
+        assert error.reason is Reason.AUTH_FAILED
+        assert ("transportConfig.oauth2" in error.message) is hinted
+
+
 async def test_mechanisms_in_the_old_syntax(authority: CertificateAuthority) -> None:
     options: dict[str, Any] = {"auth_mechanisms": ("LOGIN",), "auth_in_old_syntax": True}
     async with login_peer(authority, **options) as (peer, pool):

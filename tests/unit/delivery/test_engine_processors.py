@@ -143,7 +143,7 @@ async def test_missing_secret_waits_and_goes_when_it_appears() -> None:
         w.notify()
         await w.until(lambda: ready(w)[:2] == ("False", "SecretNotFound"), "not ready")
         assert "operator/smtp" in ready(w)[2]
-        assert "password" in ready(w)[2]
+        assert "must have the key password" in ready(w)[2]
         w.cluster.put_secret(NAMESPACE, "smtp", {"user": b"u"})
         await w.until(lambda: "'password'" in ready(w)[2], "names the key")
         assert "its keys: user" in ready(w)[2]

@@ -24,6 +24,9 @@ BUSY = error(Reason.RATE_LIMITED, "454 slow down", scope=Scope.PROCESSOR, code=4
 UNCLEAR = error(
     Reason.RECIPIENT_REJECTED, "550 no", retryable=False, conclusive=False, signature="no"
 )
+UNASKED = error(
+    Reason.AUTH_FAILED, "530 log in", retryable=True, conclusive=False, signature="login"
+)
 
 ADA = ("n1", "ada")
 BOB = ("n2", "bob")
@@ -319,6 +322,26 @@ class TestEvidence:
         assert desk.send(BOB, greylisted) is greylisted
         assert desk.state == (Stage.PROBING_OTHERS, False)
         assert desk.health.hindrance("n3") is None
+
+    def test_a_login_that_everybody_is_asked_for_pauses(self) -> None:
+        desk = Desk(ADA, ("n1", "eve"))
+        assert desk.send(ADA, UNASKED) is UNASKED, "of one recipient, who is charged"
+        assert desk.state == (Stage.OPEN, True)
+        assert isinstance(desk.send(("n1", "eve"), UNASKED), Held)
+        assert desk.state == (Stage.PROBING_OTHERS, False)
+        assert "530 log in" in desk.health.readiness.message
+        desk.wait()
+        assert isinstance(desk.send(ADA, UNASKED), Held), "nobody is charged meanwhile"
+
+    def test_a_login_that_some_are_asked_for_is_theirs_from_then_on(self) -> None:
+        desk = Desk(ADA, ("n1", "eve"))
+        desk.send(ADA, UNASKED)
+        desk.send(BOB)
+        for _ in range(5):
+            assert desk.send(ADA, UNASKED) is UNASKED
+            assert desk.send(("n3", "zoe"), UNASKED) is UNASKED
+            assert desk.state == (Stage.OPEN, True)
+            desk.send(BOB)
 
     def test_a_failed_trial_stops_probing(self) -> None:
         desk = self.refused()

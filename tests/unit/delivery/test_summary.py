@@ -208,6 +208,12 @@ def test_reason_and_message(facts: Progress, reason: str | None, fragment: str) 
     assert fragment in found[ConditionType.COMPLETE].message
 
 
+@pytest.mark.parametrize(("users", "message"), [(1, "1 user"), (2, "2 users")])
+def test_users_are_counted(users: int, message: str) -> None:
+    _, found = derive(progress(rows(S.SENT), users=users, remarks=()))
+    assert found[ConditionType.RECIPIENTS_RESOLVED].message == message
+
+
 def test_stalled_says_why_and_only_then() -> None:
     _, failed = derive(progress(rows(S.FAILED)))
     assert failed[ConditionType.STALLED].reason == "MailboxFull"

@@ -44,6 +44,9 @@ _ABOUT_MECHANISM_TEXT = re.compile(
     r"mechanism|unsupported|not supported|unrecogni[sz]ed|not implemented", re.IGNORECASE
 )
 
+_TOKENS = frozenset({"XOAUTH2", "OAUTHBEARER"})
+"""Mechanisms that take access tokens."""
+
 _SHOWN_OF_ERROR = ("status", "error", "error_description", "scope")
 """Members of the error that a challenge carries that are passed on (RFC 7628 section 3.2.2)."""
 
@@ -273,11 +276,17 @@ def _is_about_mechanism(reply: Reply) -> bool:
 
 def _none_known(client: SMTP, server: SMTPServer, known: Sequence[str]) -> DeliveryError:
     offered = " ".join(client.server_auth_methods).upper()
+    hint = "; set transportConfig.oauth2 for tokens" if _wants_tokens(offered, known) else ""
     return _error(
         Reason.AUTH_FAILED,
-        f"{server.address} offers no authentication that fits "
-        f"(offered: {server.redactor.cleaned(offered, 100) or 'none'}; known: {' '.join(known)})",
+        f"{server.address} offers no authentication that fits (offered: "
+        f"{server.redactor.cleaned(offered, 100) or 'none'}; known: {' '.join(known)}){hint}",
     )
+
+
+def _wants_tokens(offered: str, known: Sequence[str]) -> bool:
+    """Whether a server takes access tokens, and it is a password that is there."""
+    return not _TOKENS.intersection(known) and not _TOKENS.isdisjoint(offered.split())
 
 
 def _error(reason: Reason, message: str) -> DeliveryError:

@@ -167,6 +167,44 @@ replies = st.builds(
 )
 
 
+@pytest.mark.parametrize(
+    ("phase", "said", "remedy"),
+    [
+        (Phase.HELLO, "421 4.7.0 Try again later, closing connection. (EHLO)", "Config.name"),
+        (Phase.HELLO, "501 5.5.4 Invalid domain name", "Config.name"),
+        (Phase.HELLO, "550 5.7.1 need fully-qualified hostname", "Config.name"),
+        (
+            Phase.RCPT,
+            "450 4.7.1 <[10.0.0.5]>: Helo command rejected: Host not found",
+            "Config.name",
+        ),
+        (Phase.MESSAGE, "550 5.7.506 Access Denied, Bad HELO", "Config.name"),
+        (Phase.GREETING, "554 5.7.1 No reverse DNS for 192.0.2.4", "reverse DNS, at block lists"),
+        (Phase.GREETING, "554 Your IP is on a blacklist", "reverse DNS, at block lists"),
+        (Phase.RCPT, "450 4.7.25 Client host rejected: cannot find your hostname", "reverse DNS,"),
+        (
+            Phase.AUTH,
+            "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for the "
+            "Tenant.",
+            "Config.oauth2",
+        ),
+        (
+            Phase.AUTH,
+            "535 5.7.139 Authentication unsuccessful, basic authentication is disabled.",
+            "Config.oauth2",
+        ),
+        (Phase.AUTH, "535 5.7.8 Error: authentication failed", "into the Secret"),
+        (Phase.RCPT, "530 5.7.0 login please", "into the Secret"),
+        (Phase.RCPT, "550 5.7.1 Relaying denied. Authentication required.", "into the Secret"),
+    ],
+)
+def test_what_to_do_is_said(phase: Phase, said: str, remedy: str) -> None:
+    code, _, text = said.partition(" ")
+    error = refusal(phase, Reply.parse(int(code), text, Redactor()))
+
+    assert remedy in error.message.removeprefix(f"the server refused {phase}: {said}")
+
+
 @given(
     st.sampled_from(list(Phase)),
     replies,

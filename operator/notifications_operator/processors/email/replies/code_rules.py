@@ -7,6 +7,7 @@ from functools import partial
 from ....api.reasons import Reason
 from ...errors import Scope
 from . import vocabulary as said
+from .recipient_rules import LOGIN_REMEDY
 from .reply import Phase
 from .rule import CONTENT, DELIVERY, Rule, rule
 
@@ -21,6 +22,7 @@ CODES: tuple[Rule, ...] = (
         conclusive=False,
         phases=(Phase.RCPT,),
         codes="530|534|535|538",
+        remedy=LOGIN_REMEDY,
     ),
     _recipient(
         "x.7.8, x.7.10, x.7.11",

@@ -23,7 +23,13 @@ _HOST_REMEDY = (
     "make the server accept the operator's address and host name: look at its reverse DNS, at "
     "block lists, and at who may use the server"
 )
+_NAME_REMEDY = (
+    "if the server wants another name in EHLO, put it into spec.email.transportConfig.name"
+)
 _ACCOUNT_REMEDY = "look at the account with the provider: its state, its plan and its limits"
+_PASSWORDS_REMEDY = (
+    "let the account log in by password, or use spec.email.transportConfig.oauth2 instead"
+)
 _LOGIN_REMEDY = "put a user name and a password that the server accepts into the Secret"
 _TLS_REMEDY = "let spec.email.transportConfig use TLS"
 
@@ -41,6 +47,14 @@ OPENING: tuple[Rule, ...] = (
         remedy=_ACCOUNT_REMEDY,
     ),
     _processor(
+        "words for passwords that are switched off",
+        Reason.AUTH_FAILED,
+        source="Microsoft 365",
+        phases=(Phase.AUTH,),
+        words=said.PASSWORDS_OFF,
+        remedy=_PASSWORDS_REMEDY,
+    ),
+    _processor(
         "any other refusal",
         Reason.AUTH_FAILED,
         source="RFC 4954 6",
@@ -53,6 +67,21 @@ OPENING: tuple[Rule, ...] = (
         source="Postfix, Exim, Exchange",
         phases=(Phase.GREETING, Phase.HELLO),
         words=said.RATE,
+    ),
+    _processor(
+        "any other refusal",
+        Reason.CONNECT_FAILED,
+        source="RFC 5321 4.1.1.1",
+        phases=(Phase.HELLO,),
+        remedy=_NAME_REMEDY,
+    ),
+    _processor(
+        "words for the client's host or a block list",
+        Reason.CONNECT_FAILED,
+        source="Exim, Postfix postscreen(8)",
+        phases=(Phase.GREETING,),
+        words=f"{said.HOST}|{said.BLOCK_LIST}",
+        remedy=_HOST_REMEDY,
     ),
     _processor(
         "any other refusal", Reason.CONNECT_FAILED, source="RFC 5321 3.1, 4.3.2", phases=SESSION
@@ -201,9 +230,17 @@ ACCESS: tuple[Rule, ...] = (
         remedy=_ACCOUNT_REMEDY,
     ),
     _processor(
-        "words for the client's host, EHLO or a block list",
+        "words for EHLO",
         Reason.POLICY_DENIED,
-        source="Postfix smtpd_client_restrictions, smtpd_helo_restrictions, reject_rbl_client",
+        source="Postfix smtpd_helo_restrictions",
+        phases=MAIL,
+        words=said.HELLO,
+        remedy=_NAME_REMEDY,
+    ),
+    _processor(
+        "words for the client's host or a block list",
+        Reason.POLICY_DENIED,
+        source="Postfix smtpd_client_restrictions, reject_rbl_client",
         phases=MAIL,
         words=f"{said.HOST}|{said.BLOCK_LIST}",
         remedy=_HOST_REMEDY,

@@ -11,6 +11,10 @@ from .envelope import Party
 from .reply import Phase
 from .rule import CONTENT, DELIVERY, Rule, rule
 
+LOGIN_REMEDY = (
+    "if the server wants a login, put a user name and a password that it accepts into the Secret"
+)
+
 _recipient = partial(rule, scope=Scope.RECIPIENT, phases=DELIVERY)
 
 RESTRICTED: tuple[Rule, ...] = (
@@ -257,6 +261,7 @@ LOGIN: tuple[Rule, ...] = (
         conclusive=False,
         phases=(Phase.RCPT,),
         words=said.LOGIN,
+        remedy=LOGIN_REMEDY,
     ),
 )
 """Servers that want a login for some recipients only."""

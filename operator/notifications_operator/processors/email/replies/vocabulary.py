@@ -67,9 +67,14 @@ SENDER_DOMAIN = either(
 
 # The client's host --------------------------------------------------------------------------
 
-HOST = either(
-    r"client host|host network|(?:helo|ehlo) (?:command|name|host|domain|denied|reject|not\b)",
+HELLO = either(
+    r"(?:helo|ehlo) (?:command|name|host|domain|denied|reject|not\b)",
     r"(?:bad|invalid|your|in|of) (?:helo|ehlo)\b",
+)
+"""What the machine that sends calls itself."""
+
+HOST = either(
+    r"client host|host network",
     r"\byour (?:ip|host|server|network|mail ?server|mta|isp|smtp|connection|reverse|dns|sending)\b",
     r"(?:sending|connecting|client|sender) (?:mta|server)\b",
     # Not as a part of a URL.
@@ -250,6 +255,12 @@ LOGIN = either(
     near(r"please", r"authenticat", gap=20),
     r"unauthenticated senders",
 )
+
+PASSWORDS_OFF = near(
+    r"smtp ?client ?authentication|basic auth\w{0,12}",
+    r"disabled|blocked|not (?:allowed|supported)",
+)
+"""An administrator or the provider lets nobody log in by a password."""
 
 # The message --------------------------------------------------------------------------------
 
