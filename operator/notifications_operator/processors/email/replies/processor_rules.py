@@ -266,6 +266,14 @@ SENDER: tuple[Rule, ...] = (
         remedy=_SENDER_REMEDY,
     ),
     _processor(
+        "words for a missing permission, unless it is for the recipient's address",
+        Reason.POLICY_DENIED,
+        source="Amazon SES",
+        phases=MAIL,
+        words=said.NOT_AUTHORIZED,
+        remedy=_SENDER_REMEDY,
+    ),
+    _processor(
         "words for a sender that is not known, not verified or not the account's",
         Reason.INVALID_CONFIG,
         source="Postfix smtpd_sender_restrictions, SendGrid",

@@ -106,7 +106,7 @@ RESTRICTED: tuple[Rule, ...] = (
         Reason.RATE_LIMITED,
         source="RFC 5321 4.5.3.1.10",
         retryable=True,
-        words=r"too many recipients(?!.{0,15}(?:hour|minute|second|day))",
+        words=r"too many recipients(?!.{0,15}(?:hour|minute|second|day)| from\b)",
     ),
     _recipient(
         "words for a rate, with the recipient's address and without the sender or a host",

@@ -61,7 +61,7 @@ NOT_AUTHORIZED = r"not authorized to perform"
 
 SENDER_DOMAIN = either(
     r"\b(?:spf|dkim|dmarc)\b|sender policy framework|sender is unauthenticated",
-    r"unauthenticated e?-?mail|authentication (?:information|checks)",
+    r"unauthenticated e?-?mail|authentication (?:information|checks|level)",
 )
 """SPF, DKIM and DMARC of the sender's domain (RFC 7208, 6376, 7489)."""
 
@@ -135,7 +135,8 @@ RATE = either(
     r"max\w{0,12} (?:messages?|connections?|recipients?) per",
     r"too many (?:concurrent |simultaneous |bad |invalid |unknown |recent )*"
     r"(?:connection|message|mail|e-mail|login|session|request|command|error|auth)",
-    r"too many (?:bad|invalid|unknown) recipients|(?:recipient|message|mail)s? .{0,12}?hour",
+    r"too many (?:bad|invalid|unknown) recipients|too many recipients from\b",
+    r"(?:recipient|message|mail)s? .{0,12}?hour",
     r"per (?:hour|minute|second)|hour(?:ly)? limit",
     r"limits? (?:has been |was )?exceeded|exceed\w{0,12} .{0,40}?limit",
 )
