@@ -33,7 +33,7 @@ from .processors.inbox.preferences import CONCURRENCY, GatewayPreferences
 from .processors.registry import ProcessorRegistry
 from .settings import GatewaySettings, Settings
 from .telemetry import metrics
-from .telemetry.background import BackgroundTasks
+from .telemetry.background import BackgroundTasks, end_tasks
 from .telemetry.server import TelemetryServer
 
 logger = logging.getLogger(__name__)
@@ -160,8 +160,7 @@ class Application:
                 }
             )
         finally:
-            definitions.cancel()
-            await asyncio.gather(definitions, return_exceptions=True)
+            await end_tasks([definitions])
 
     async def _find_processors(self) -> None:
         """Hand over the processors that there are before any Notification is."""
@@ -195,9 +194,7 @@ class Application:
                     error = None if task.cancelled() else task.exception()
                     logger.error("a watch has ended: %s", error, extra={"watch": task.get_name()})
             finally:
-                for task in watches:
-                    task.cancel()
-                await asyncio.gather(*watches, return_exceptions=True)
+                await end_tasks(watches)
                 await login.close()
             await asyncio.sleep(pause)
 

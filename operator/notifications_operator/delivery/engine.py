@@ -21,7 +21,7 @@ from ..processors.preferences import PreferenceSource
 from ..processors.registry import ProcessorRegistry
 from ..settings import Settings
 from ..telemetry import metrics
-from ..telemetry.background import BackgroundTasks
+from ..telemetry.background import BackgroundTasks, end_tasks
 from .left_alone import LeftAlone
 from .limits import RecipientLimits
 from .newer_format import delivered_is_unknown, is_over, unknown_in_status, unreadable_status
@@ -223,8 +223,7 @@ class Engine:
             _, late = await asyncio.wait(tasks, timeout=self._settings.delivery.shutdown_grace)
             for task in late:
                 logger.warning("a delivery did not finish in time: %s", task.get_name())
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await end_tasks(late)
         await self.supervisor.close()
 
     def _start(self, notification: Notification, status: dict[str, Any]) -> None:

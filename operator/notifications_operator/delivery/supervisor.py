@@ -22,7 +22,7 @@ from ..api.references import PROCESSORS, ObjectRef
 from ..api.resource import ObjectMeta
 from ..processors.base import Environment
 from ..processors.registry import ProcessorRegistry
-from ..telemetry.background import BackgroundTasks
+from ..telemetry.background import BackgroundTasks, end_tasks
 from ..telemetry.redaction import redact
 from .channel import DEFAULT_POLICY, Channel
 from .ports import Cluster, Recorder
@@ -151,9 +151,7 @@ class Supervisor:
     async def close(self) -> None:
         """Stop all processors; sends in flight must have ended."""
         tasks = [task for group in self._tasks.values() for task in group]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(tasks)
 
     def _is_outdated(self, metadata: ObjectMeta) -> bool:
         """Return whether something newer is known of a name than this version.

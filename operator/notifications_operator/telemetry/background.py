@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,10 @@ _SHOWN = 5
 
 _TEXT = 256
 """Characters of an error that are repeated."""
+
+CANCEL_AGAIN = 5.0
+"""Seconds after which a task that was cancelled and goes on is cancelled once more; what a task
+does at its end, such as closing its connections, takes less."""
 
 Work = Callable[[], Awaitable[object]]
 """Does what a task is for; it may be called again after it has raised."""
@@ -68,9 +72,7 @@ class BackgroundTasks:
         try:
             await asyncio.wait(tasks)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_tasks(tasks)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Return a task that does some work once, and whose failure is reported."""
@@ -125,6 +127,20 @@ class BackgroundTasks:
         for name, failure in list(self._failures.items()):
             if failure.running_since is not None and failure.running_since <= horizon:
                 del self._failures[name]
+
+
+async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until they have ended, whatever they end with.
+
+    One request may not be enough: where it meets with a timeout that expires at the same moment,
+    the task sees only the timeout (python/cpython#86296), and its loop goes on.
+    """
+    ended, going = list(tasks), set(tasks)
+    while going:
+        for task in going:
+            task.cancel()
+        _, going = await asyncio.wait(going, timeout=CANCEL_AGAIN)
+    await asyncio.gather(*ended, return_exceptions=True)
 
 
 def _now() -> float:

@@ -186,8 +186,7 @@ async def test_what_was_refused_before_another_process_led_does_not_stand() -> N
         )
         w.tenure.epoch = 3
         w.engine.lead()
-        await w.settle()
-        assert ready(w)[0] == "True"
+        await w.until(lambda: ready(w)[0] == "True", "ready without a mail")
         w.notify("other", to=BOB)
         await w.finished("other")
         assert ready(w)[0] == "True"

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from notifications_operator.telemetry import background
-from notifications_operator.telemetry.background import BackgroundTasks
+from notifications_operator.telemetry.background import BackgroundTasks, end_tasks
 
 
 @pytest.fixture(autouse=True)
@@ -123,3 +123,28 @@ async def test_cancelling_is_no_failure() -> None:
     await cancel(kept)
     await cancel(once)
     assert tasks.problem is None
+
+
+async def test_who_misses_the_first_cancellation_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a loop does whose timeout expires in the moment of the cancellation."""
+    monkeypatch.setattr(background, "CANCEL_AGAIN", 0.02)
+    missed = 0
+
+    async def deaf() -> None:
+        nonlocal missed
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if missed == 2:
+                    raise
+                missed += 1
+
+    task = asyncio.create_task(deaf())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await end_tasks([task])
+    assert task.cancelled()
+    assert missed == 2
