@@ -84,11 +84,11 @@ class Sends:
         channel = self._supervisor.get(processor)
         size = channel.max_batch if channel else 1
         verdict = partial(self.refused.verdict, processor, outbound)
+        name = f"sending through {processor}"
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
             task = self._supervisor.background.spawn(
-                f"sending through {processor}",
-                self._send(batch, outbound, directory, may_send, epoch, verdict),
+                name, self._send(batch, outbound, directory, may_send, epoch, verdict)
             )
             self._in_flight.update({claim_key(row): task for row in batch})
 
@@ -110,7 +110,7 @@ class Sends:
         channel = self._supervisor.get(processor)
         recipients = [row.recipient for row in rows]
         # Whatever happens, each claim gets an outcome: without one it stays claimed for ever.
-        outcomes: Sequence[Outcome] = [_in_doubt()] * len(rows)
+        outcomes: Sequence[Outcome] | None = None
         try:
             if channel is None:
                 outcomes = [_gone(processor)] * len(rows)
@@ -124,7 +124,7 @@ class Sends:
                     verdict=verdict,
                 )
         finally:
-            self._note(outbound, rows, outcomes)
+            self._note(outbound, rows, [_in_doubt()] * len(rows) if outcomes is None else outcomes)
 
     def _note(
         self, outbound: OutboundNotification, rows: Sequence[Row], outcomes: Sequence[Outcome]

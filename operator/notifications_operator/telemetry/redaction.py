@@ -58,13 +58,14 @@ class Redactor:
         forms = {form for secret in secrets for form in _forms(secret) if form.strip()}
         words = {form for form in forms if _is_ordinary(form)}
         self._forms = tuple(sorted(forms - words))
+        self._heads = tuple(map(_head, self._forms))
         self._words = () if self._spare_words else tuple(map(_as_word, sorted(words)))
 
     def redact(self, text: str) -> str:
         """Return a text without the secrets."""
-        spans = sorted(self._find(text))
-        if not spans:
+        if not self._occurs_in(text):
             return text
+        spans = sorted(self._find(text))
         shown = []
         end = 0
         for start, stop in spans:
@@ -73,10 +74,15 @@ class Redactor:
             end = max(end, stop)
         return "".join([*shown, text[end:]])
 
+    def _occurs_in(self, text: str) -> bool:
+        """Whether there is anything to hide; most texts, such as that of each receipt, say no."""
+        for head in self._heads:
+            if head in text:
+                return True
+        return bool(self._words) and any(word.search(text) for word in self._words)
+
     def _find(self, text: str) -> Iterator[_Span]:
-        for form in self._forms:
-            # The other side may have cut a long one short.
-            head = form[:_HEAD] if len(form) >= _LONG else form
+        for form, head in zip(self._forms, self._heads, strict=True):
             start = text.find(head)
             while start >= 0:
                 yield start, start + _shown(form, text[start : start + len(form)])
@@ -84,6 +90,11 @@ class Redactor:
                 start = text.find(head, start + 1)
         for word in self._words:
             yield from (match.span() for match in word.finditer(text))
+
+
+def _head(form: str) -> str:
+    """Return what is looked for: the other side may have cut a long form short."""
+    return form[:_HEAD] if len(form) >= _LONG else form
 
 
 def _shown(form: str, text: str) -> int:

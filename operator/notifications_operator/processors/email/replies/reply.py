@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from ..redaction import Redactor
 from ..text import one_line
@@ -43,16 +44,22 @@ class Reply:
     ----------
     text
         For people: on one line, without credentials, cut.
-    words
-        For rules: on one line, in lower case, of URLs no more than their hosts, cut later. Never
-        passed on, because it may contain credentials: a user name that is the sender's address
-        must be found in it.
+    said
+        The whole text on one line. Never passed on, because it may contain credentials.
     """
 
     code: int
     enhanced_code: str | None
     text: str
-    words: str = field(repr=False)
+    said: str = field(repr=False)
+
+    @cached_property
+    def words(self) -> str:
+        """The text for rules: in lower case, of URLs no more than their hosts, cut later.
+
+        Never passed on: a user name that is the sender's address must be found in it.
+        """
+        return one_line(_BEYOND_HOST.sub(r"\1", self.said), MAX_WORDS).lower()
 
     @classmethod
     def parse(cls, code: int, text: str, redactor: Redactor) -> Reply:
@@ -82,7 +89,7 @@ class Reply:
             code=code,
             enhanced_code=enhanced,
             text=redactor.cleaned(joined, MAX_REPLY_TEXT),
-            words=one_line(_BEYOND_HOST.sub(r"\1", joined), MAX_WORDS).lower(),
+            said=joined,
         )
 
     @property
