@@ -84,12 +84,10 @@ class Sends:
         channel = self._supervisor.get(processor)
         size = channel.max_batch if channel else 1
         verdict = partial(self.refused.verdict, processor, outbound)
-        name = f"sending through {processor}"
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
-            task = self._supervisor.background.spawn(
-                name, self._send(batch, outbound, directory, may_send, epoch, verdict)
-            )
+            sending = self._send(batch, outbound, directory, may_send, epoch, verdict)
+            task = asyncio.create_task(sending)
             self._in_flight.update({claim_key(row): task for row in batch})
 
     def abandon(self) -> None:
@@ -123,6 +121,8 @@ class Sends:
                     epoch=epoch,
                     verdict=verdict,
                 )
+        except Exception as error:
+            self._supervisor.background.report(f"sending through {processor}", error)
         finally:
             self._note(outbound, rows, [_in_doubt()] * len(rows) if outcomes is None else outcomes)
 
