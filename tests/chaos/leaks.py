@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-REST_SECONDS = 60.0
+REST_SECONDS = 120.0
 """Seconds in which a process without work comes to rest: unused connections to the API server are
 closed after 15 to 30 s. What is held for longer is a leak."""
 
