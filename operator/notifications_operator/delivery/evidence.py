@@ -277,14 +277,12 @@ class Evidence:
 
         Fewer recipients than `RECIPIENTS` count only while they are pending themselves.
         """
-        refused = pattern.refused
+        refused: Collection[Delivery] = pattern.refused
         if len(pattern.recipients) < RECIPIENTS:
-            refused = OrderedDict(
-                (delivery, item) for delivery, item in refused.items() if delivery in self._held
-            )
+            refused = [delivery for delivery in refused if delivery in self._held]
         recipients = {recipient for _, recipient in refused}
         uids = {uid for uid, _ in refused}
-        domains = {item for _, item in refused.values()}
+        domains = {pattern.refused[delivery][1] for delivery in refused}
         return (
             len(recipients) >= FEWEST
             and _covers(RECIPIENTS, recipients, _recipients(pending))

@@ -49,12 +49,10 @@ def settle_unknown_users(
     """
     for row in ledger.in_state(*UNSENT):
         outlet = outlets.get(row.processor)
-        waits = awaits_user(row)
-        if outlet is None or (not waits and directory.has_user(row.recipient)):
-            continue
-        if not is_user(row.recipient):
+        if outlet is None or not is_user(row.recipient):
             continue
         known = directory.has_user(row.recipient) or outlet.remembers(row.recipient)
+        waits = awaits_user(row)
         if known and waits:
             ledger.put(stop_awaiting(row))
         elif waits and row.next_attempt_time is not None and now >= row.next_attempt_time:

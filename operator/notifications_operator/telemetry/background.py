@@ -135,12 +135,12 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
     One request may not be enough: where it meets with a timeout that expires at the same moment,
     the task sees only the timeout (python/cpython#86296), and its loop goes on.
     """
-    ended, going = list(tasks), set(tasks)
+    going = set(tasks)
     while going:
         for task in going:
             task.cancel()
         _, going = await asyncio.wait(going, timeout=CANCEL_AGAIN)
-    await asyncio.gather(*ended, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _now() -> float:
