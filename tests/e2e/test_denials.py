@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.support.installation import AddProcessor, Installation, kubectl
-from tests.support.kubernetes import Kubernetes, Object, complete, notification
+from tests.support.kubernetes import APIError, Kubernetes, Object, complete, notification
 from tests.support.smtp import SMTPPeer
 
 pytestmark = pytest.mark.cluster
@@ -54,6 +54,31 @@ def policy(namespace: str, resources: str, reason: str | None) -> list[Object]:
     ]
 
 
+async def until_enforced(kubernetes: Kubernetes, namespace: str) -> None:
+    """Wait for the policy, which has an effect some seconds after it is there."""
+    probe = {
+        "apiVersion": f"{GROUP}/v1alpha1",
+        "kind": "NotificationDeliverySlice",
+        "metadata": {"name": "probe", "namespace": namespace},
+        "processor": "email",
+        "index": 0,
+        "observedGeneration": 1,
+        "revision": 1,
+        "openedTime": "2026-01-01T00:00:00Z",
+        "recipients": ["user:default/ada"],
+        "states": "P",
+    }
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            await kubernetes.create(probe, dry_run=True)
+        except APIError as error:
+            assert "label it with a team" in str(error), error
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("the policy is not in force")
+
+
 async def broadcaster(add_processor: AddProcessor, peer: SMTPPeer) -> str:
     return await add_processor(
         {"transport": "smtp", "hostname": "127.0.0.1", "port": peer.port},
@@ -83,9 +108,8 @@ async def test_a_policy_that_forbids_slices_is_said_and_waited_for(
     async with SMTPPeer() as peer:
         processor = await broadcaster(add_processor, peer)
         kubectl(kubeconfig, "apply", "-f", "-", stdin=documents)
-        # A policy has an effect some seconds after it is there.
-        await asyncio.sleep(10)
         try:
+            await until_enforced(kubernetes, namespace)
             await kubernetes.create(
                 notification("many", namespace, title=title, processors=[processor])
             )
