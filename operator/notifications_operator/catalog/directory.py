@@ -33,7 +33,7 @@ class Directory:
     """
 
     def __init__(self, entities: Iterable[Entity], conflicts: Sequence[Conflict] = ()) -> None:
-        self._entities = {
+        self._entities: dict[tuple[str, str, str], Entity] = {
             entity.ref: entity for entity in sorted(entities, key=lambda entity: entity.ref)
         }
         self._users = tuple(entity for entity in self._entities.values() if entity.kind == "user")
@@ -75,14 +75,14 @@ class Directory:
         """Return the entity of that name, if there is one."""
         return self._entities.get(ref)
 
-    def has_user(self, ref: str) -> bool:
-        """Return whether there is a user of that name, written as `EntityRef` writes it.
+    def user(self, ref: str) -> Entity | None:
+        """Return the user of that name, written as `EntityRef` writes it, if there is one.
 
         It is asked about every delivery, and far cheaper than to parse the ref.
         """
         kind, _, rest = ref.partition(":")
         namespace, _, name = rest.partition("/")
-        return kind == "user" and (kind, namespace, name) in self._entities
+        return self._entities.get((kind, namespace, name)) if kind == "user" else None
 
     def users(self) -> tuple[Entity, ...]:
         """Return all entities of kind User, in the order of their refs."""

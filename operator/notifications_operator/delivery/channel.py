@@ -213,7 +213,7 @@ class Channel:
         it; ``verdict`` returns why the message need not be sent any more, if so.
         """
         async with self.lane.sending() as throttled:
-            metrics.THROTTLED.labels(self.name).inc(throttled)
+            metrics.throttled(self.name).inc(throttled)
             if not may_send():
                 return [LeaseLost()] * len(recipients)
             if (ended := verdict()) is not None:
@@ -226,7 +226,7 @@ class Channel:
             self._sending[processor] += 1
             try:
                 context = SendContext(directory=directory, may_send=may_send, epoch=epoch)
-                with metrics.SEND_SECONDS.labels(self.name).time():
+                with metrics.send_seconds(self.name).time():
                     outcomes = await guarded.send(processor, notification, recipients, context)
                 self._judge(processor, began, notification.uid, recipients, outcomes, directory)
             finally:

@@ -10,6 +10,7 @@ from ..api.processor import ProcessorReason
 from ..api.reasons import Reason
 from ..catalog import Directory
 from ..settings import Settings
+from .channel import Channel
 from .ledger import ROW_LIMIT, UNSENT, Ledger, taking_part
 from .optouts import PREFERENCES_UNAVAILABLE
 from .recipients import unknown_message
@@ -71,15 +72,19 @@ class Deadlines:
 
     def _end_overdue(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
         expires = notification.spec.expires_at
-        for row in ledger.in_state(*UNSENT):
-            missing = self._supervisor.get(row.processor) is None
+        unsent = ledger.in_state(*UNSENT)
+        # Looked up once for each processor: a slice has a thousand rows.
+        channels = {name: self._supervisor.get(name) for name in {row.processor for row in unsent}}
+        too_old = {name: now - _max_age(channel) for name, channel in channels.items()}
+        for row in unsent:
+            missing = channels[row.processor] is None
             if expires is not None and now >= expires:
                 message = f"expiresAt {expires.isoformat()} passed before it was sent"
                 ledger.put(end(row, DeliveryState.FAILED, Reason.EXPIRED, message))
             elif missing and self._may_come_for(row, now) <= timedelta():
                 message = self._supervisor.describe_missing(row.processor)
                 ledger.put(end(row, DeliveryState.FAILED, Reason.PROCESSOR_NOT_FOUND, message))
-            elif now >= self._too_old_at(row):
+            elif row.opened_time is not None and row.opened_time <= too_old[row.processor]:
                 found = self._explained(row)
                 reason = Reason(found.reason) if found.reason in set(Reason) else Reason.EXPIRED
                 message = found.message or "older than retry.maxAge"
@@ -157,9 +162,9 @@ class Deadlines:
         return timedelta(seconds=self._settings.delivery.processor_grace - missing)
 
     def _too_old_at(self, row: Row) -> datetime:
-        channel = self._supervisor.get(row.processor)
-        age = channel.policy.retry.max_age if channel else LONGEST_WAIT
-        return (row.opened_time or datetime.now(UTC)) + age
+        return (row.opened_time or datetime.now(UTC)) + _max_age(
+            self._supervisor.get(row.processor)
+        )
 
     def next_deadline(self, notification: Notification, ledger: Ledger) -> datetime | None:
         """Return when planning again could matter though nothing was seen to change."""
@@ -178,6 +183,11 @@ class Deadlines:
                 now = datetime.now(UTC)
                 deadlines.append(now + self._may_come_for(row, now))
         return min((item for item in deadlines if item is not None), default=None)
+
+
+def _max_age(channel: Channel | None) -> timedelta:
+    """Return for how long a row of a processor is tried."""
+    return channel.policy.retry.max_age if channel else LONGEST_WAIT
 
 
 def _served(ledger: Ledger) -> set[str]:

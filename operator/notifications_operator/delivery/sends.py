@@ -131,7 +131,7 @@ class Sends:
     ) -> None:
         """Take the outcomes of a batch, which is under way no more."""
         for row, outcome in zip(rows, outcomes, strict=True):
-            metrics.count_attempt(row.processor, _result_label(outcome))
+            metrics.attempts(row.processor, _result_label(outcome)).inc()
             self.refused.note(row.processor, outbound, outcome)
             del self._in_flight[claim_key(row)]
             self._results[claim_key(row)] = Result(

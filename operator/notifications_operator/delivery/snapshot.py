@@ -77,12 +77,11 @@ def _renew_outdated(ledger: Ledger, now: datetime) -> None:
     Those that were claimed then are opened when they are recorded. Who was removed from the
     recipients gets no update.
     """
-    for row in list(ledger.rows.values()):
+    for row in [row for row in ledger.rows.values() if row.revision < ledger.revision]:
         selection = ledger.processors.get(row.processor)
         takes_part = selection is not None and selection.reason not in ENDED_PARTS
         left_out = row.state is DeliveryState.SKIPPED or row.reason == Reason.CANCELLED
-        finished = row.state is not DeliveryState.CLAIMED
-        if takes_part and finished and row.revision < ledger.revision and not left_out:
+        if takes_part and row.state is not DeliveryState.CLAIMED and not left_out:
             ledger.put(reopen(row, revision=ledger.revision, now=now))
 
 

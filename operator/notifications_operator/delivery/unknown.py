@@ -51,7 +51,9 @@ def settle_unknown_users(
         outlet = outlets.get(row.processor)
         if outlet is None or not is_user(row.recipient):
             continue
-        known = directory.has_user(row.recipient) or outlet.remembers(row.recipient)
+        known = directory.user(row.recipient) is not None or outlet.remembers(row.recipient)
+        if known and row.next_attempt_time is None:
+            continue
         waits = awaits_user(row)
         if known and waits:
             ledger.put(stop_awaiting(row))

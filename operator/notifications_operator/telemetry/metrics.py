@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -182,9 +183,31 @@ TASKS = Gauge(
 )
 
 
-def count_attempt(processor: str, result: str | Reason) -> None:
-    """Count one attempt by its result."""
-    ATTEMPTS.labels(processor, result).inc()
+@cache
+def attempts(processor: str, result: str) -> Counter:
+    """Return the counter of attempts with a result.
+
+    It is asked for with every mail, and a look at `Counter.labels` costs as much as a line of
+    SMTP; the registry keeps a series for good, so keeping it here too leaks nothing.
+    """
+    return ATTEMPTS.labels(processor, result)
+
+
+@cache
+def throttled(processor: str) -> Counter:
+    """Return the counter of seconds that a processor's throttle held sends back."""
+    return THROTTLED.labels(processor)
+
+
+@cache
+def send_seconds(processor: str) -> Histogram:
+    """Return the histogram of seconds that a call of a processor took."""
+    return SEND_SECONDS.labels(processor)
+
+
+@cache
+def _sent_latency(processor: str) -> Histogram:
+    return SENT_LATENCY.labels(processor)
 
 
 def count_request(method: str, resource: str, code: int | None) -> None:
@@ -195,7 +218,7 @@ def count_request(method: str, resource: str, code: int | None) -> None:
 def count_sent(processor: str, created: datetime, amount: int) -> None:
     """Count deliveries of a Notification's first version that were sent just now."""
     seconds = (datetime.now(UTC) - created).total_seconds()
-    histogram = SENT_LATENCY.labels(processor)
+    histogram = _sent_latency(processor)
     for _ in range(amount):
         histogram.observe(seconds)
 

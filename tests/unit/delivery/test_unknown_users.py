@@ -233,11 +233,11 @@ def test_a_slice_keeps_the_wait() -> None:
 @given(ref=st.from_regex(r"(user|group|api):[a-z0-9]{1,4}/[a-z0-9.-]{1,6}", fullmatch=True))
 def test_a_user_is_found_by_the_text_of_its_ref(ref: str) -> None:
     catalog = directory(CATALOG)
-    assert not catalog.has_user(ref)
+    assert catalog.user(ref) is None
     for user in catalog.users():
-        assert catalog.has_user(str(user.ref))
+        assert catalog.user(str(user.ref)) is user
     for other in ("group:default/platform", "user:other/ada", "ada", "", "user:", "user:default"):
-        assert not catalog.has_user(other)
+        assert catalog.user(other) is None
     assert EntityRef.parse("group:default/platform") in catalog
 
 

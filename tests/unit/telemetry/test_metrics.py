@@ -86,8 +86,8 @@ def row(state: DeliveryState, reason: Reason | None = None) -> Delivery:
 
 def test_attempts_are_counted_by_result() -> None:
     before = value("notifications_attempts_total", processor="test-metrics", result="sent")
-    metrics.count_attempt("test-metrics", "sent")
-    metrics.count_attempt("test-metrics", Reason.GREYLISTED)
+    metrics.attempts("test-metrics", "sent").inc()
+    metrics.attempts("test-metrics", Reason.GREYLISTED).inc()
     after = value("notifications_attempts_total", processor="test-metrics", result="sent")
     assert after == before + 1
     assert value("notifications_attempts_total", processor="test-metrics", result="Greylisted") >= 1
@@ -113,7 +113,7 @@ def test_end_counts_deliveries_and_time() -> None:
 
 
 def test_names_and_labels() -> None:
-    metrics.count_attempt("test-metrics", "sent")
+    metrics.attempts("test-metrics", "sent").inc()
     metrics.count_finished(
         finished(created=datetime.now(UTC)), [(("test-metrics", "Sent", None), 1)]
     )
@@ -124,8 +124,8 @@ def test_names_and_labels() -> None:
     metrics.set_build("1.2.3")
     metrics.TRIPS.labels("test-metrics", Reason.AUTH_FAILED)
     metrics.SLOWDOWNS.labels("test-metrics", Reason.RATE_LIMITED)
-    metrics.THROTTLED.labels("test-metrics")
-    metrics.SEND_SECONDS.labels("test-metrics")
+    metrics.throttled("test-metrics")
+    metrics.send_seconds("test-metrics")
     found = {
         sample.name: set(sample.labels)
         for family in REGISTRY.collect()

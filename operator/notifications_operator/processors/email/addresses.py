@@ -52,11 +52,15 @@ def wire_address(text: str) -> str:
     match = _ADDRESS.fullmatch(address)
     if match is None:
         raise ValueError(f"valid: {VALID_ADDRESS}")
-    if len(match["local"].encode()) > MAX_LOCAL_PART_OCTETS:
+    if _octets(match["local"]) > MAX_LOCAL_PART_OCTETS:
         raise ValueError(f"it has more than {MAX_LOCAL_PART_OCTETS} octets before its @")
-    if len(address.encode()) > MAX_ADDRESS_OCTETS:
+    if _octets(address) > MAX_ADDRESS_OCTETS:
         raise ValueError(f"it has more than {MAX_ADDRESS_OCTETS} octets")
     return address
+
+
+def _octets(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _with_ascii_domain(text: str) -> str:

@@ -14,7 +14,7 @@ from ...api.email import BroadcastConfig, EmailConfig, SMTPTransport
 from ...api.email import SendmailTransport as SendmailConfig
 from ...api.processor import NotificationProcessorSpec
 from ...api.reasons import Reason
-from ...catalog import Directory, Entity, EntityRef
+from ...catalog import Directory, Entity
 from ...catalog.quoting import quoted
 from ..base import (
     Audience,
@@ -187,7 +187,7 @@ class EmailProcessor(Processor):
     ) -> Outcome:
         address = self._address(recipient, context.directory)
         if address is None:
-            known = context.directory.get(EntityRef.parse(recipient)) is not None
+            known = context.directory.user(recipient) is not None
             return _no_address(recipient) if known else _unknown_user(recipient)
         # Once more: the address may have changed since the snapshot was taken.
         if (skip := self._policy.objection(address)) is not None:
@@ -208,7 +208,7 @@ class EmailProcessor(Processor):
         if "@" in recipient:
             # A receiver that is not configured any more has no other spelling.
             return self._receivers.get(recipient, recipient)
-        user = directory.get(EntityRef.parse(recipient))
+        user = directory.user(recipient)
         return self._book.address_of(recipient, user.email if user else None)
 
     def _message(self, notification: OutboundNotification, recipient: str, address: str) -> bytes:
