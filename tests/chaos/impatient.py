@@ -20,6 +20,8 @@ from notifications_operator.processors.email import timeouts
 from notifications_operator.processors.email.oauth2 import endpoint
 from notifications_operator.settings import WatchSettings
 
+from .observed import observe
+
 SMTP_SECONDS = 1.5
 """Longest wait for a mail server in each phase; campaigns hang for longer."""
 
@@ -57,5 +59,6 @@ def hurry() -> None:
 
 
 if __name__ == "__main__":
+    observe()
     hurry()
     sys.exit(cli.main())

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +17,7 @@ from tests.support.installation import Installation
 from tests.support.proxy import APIProxy
 
 from .leaks import Holdings, holdings, left_over
+from .observed import METRIC
 from .servers import MailServer
 
 SPARE_FILES = 8
@@ -27,6 +29,7 @@ SPARE_CONNECTIONS = 8
 SPARE_TASKS = 6
 """Tasks that an operator at rest may have more than at its start: requests of ours, for example."""
 
+OBSERVED = (sys.executable, "-m", "tests.chaos.observed", "run")
 IMPATIENT = (sys.executable, "-m", "tests.chaos.impatient", "run")
 
 
@@ -52,7 +55,7 @@ class Operator:
     leaks: list[str] = field(default_factory=list)
     _environment: dict[str, str] = field(default_factory=dict)
     _baseline: Holdings | None = None
-    _baseline_tasks: float = 0.0
+    _baseline_tasks: Counter[str] = field(default_factory=Counter)
 
     async def start(self) -> None:
         """Start it for the first time and wait until it is ready."""
@@ -107,7 +110,7 @@ class Operator:
         """Note what the operator holds before there is work."""
         assert self.installation.process is not None
         self._baseline = holdings(self.installation.process.pid)
-        self._baseline_tasks = await self.metric("notifications_event_loop_tasks")
+        self._baseline_tasks = await self._tasks()
 
     async def look_for_leaks(self) -> None:
         """Compare what the operator holds with what it held before there was work."""
@@ -116,13 +119,19 @@ class Operator:
             partial(self._leaks, self.installation.process.pid, self._baseline)
         )
 
+    async def _tasks(self) -> Counter[str]:
+        """Return the tasks by their coroutine."""
+        text = await asyncio.to_thread(_metrics, self.installation.port)
+        found = re.findall(rf'^{METRIC}{{coroutine="(.*)"}} (\S+)$', text, re.MULTILINE)
+        return Counter({name: int(float(count)) for name, count in found})
+
     async def _leaks(self, pid: int, baseline: Holdings) -> list[str]:
         now = await asyncio.to_thread(holdings, pid)
         ports = {server.peer.port: server for server in self.servers}
         mail = sum(now.connections[port] for port in ports)
         kept, kept_before = (found.connections[self.proxy.port] for found in (now, baseline))
         files, files_before = now.files - mail - kept, baseline.files - kept_before
-        tasks = await self.metric("notifications_event_loop_tasks")
+        tasks, tasks_before = await self._tasks(), self._baseline_tasks
         checks = {
             f"{files} files, at its start {files_before}; {now.connections}": (
                 files > files_before + SPARE_FILES
@@ -130,8 +139,8 @@ class Operator:
             f"{kept} API connections, at its start {kept_before}": (
                 kept > kept_before + self.spare_connections
             ),
-            f"{tasks:.0f} tasks, at its start {self._baseline_tasks:.0f}": (
-                tasks > self._baseline_tasks + SPARE_TASKS
+            f"{tasks.total()} tasks, at its start {tasks_before.total()}; {tasks - tasks_before}": (
+                tasks.total() > tasks_before.total() + SPARE_TASKS
             ),
             f"{now.threads} threads, at its start {baseline.threads}": (
                 now.threads > baseline.threads + SPARE_FILES
@@ -148,12 +157,12 @@ class Operator:
 
 async def read_metric(port: int, name: str) -> float:
     """Return the sum of the samples of a metric that a process shows at a port."""
-    text = await asyncio.to_thread(_fetch, f"http://127.0.0.1:{port}/metrics")
+    text = await asyncio.to_thread(_metrics, port)
     found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
     return sum(map(float, found))
 
 
-def _fetch(url: str) -> str:
-    with urllib.request.urlopen(url) as answer:
+def _metrics(port: int) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         text: str = answer.read().decode()
         return text

@@ -34,7 +34,7 @@ from .evidence import Doubt, Evidence, Expectation, Key, Orphan
 from .figures import Figures
 from .judge import count_doubles, judge
 from .ledgers import rows_of
-from .operators import IMPATIENT, SPARE_CONNECTIONS, Operator
+from .operators import IMPATIENT, OBSERVED, SPARE_CONNECTIONS, Operator
 from .servers import MailServer, user_of
 from .workload import Job, entities
 
@@ -385,7 +385,7 @@ async def stage(
         operators = []
         for installation in installations:
             proxy = await stack.enter_async_context(APIProxy(kubeconfig))
-            installation.command = IMPATIENT if impatient else None
+            installation.command = IMPATIENT if impatient else OBSERVED
             operators.append(
                 Operator(
                     installation=installation,

@@ -15,6 +15,8 @@ export interface Linked {
 }
 
 export class Inbox {
+  /** The state that all the rest belongs to; `null` until something was loaded. */
+  shown: ViewState | null = null;
   /** Those of the page, in the order of the server. */
   notifications: readonly InboxNotification[] = [];
   totalCount = 0;
@@ -22,8 +24,6 @@ export class Inbox {
   status: Status | null = null;
   /** The notification that the URL names. */
   linked: Linked | null = null;
-  /** Whether anything was ever loaded. */
-  loaded = false;
   loading = false;
   /** Why the last load failed. */
   error: unknown = null;
@@ -57,7 +57,6 @@ export class Inbox {
     this.changed();
     try {
       const shown = await this.#load(state, abort.signal);
-      this.loaded = true;
       this.error = null;
       return shown;
     } catch (error) {
@@ -95,6 +94,7 @@ export class Inbox {
       return this.#load({ ...state, page: last }, signal);
     }
     signal.throwIfAborted();
+    this.shown = state;
     this.notifications = page.notifications;
     this.totalCount = page.totalCount;
     this.topics = topics;

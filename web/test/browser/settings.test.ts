@@ -57,7 +57,8 @@ test("shows origins and topics by name, and what is on", async () => {
 test("a switch saves the whole matrix at once", async () => {
   const page = await open();
   await page.getByRole("switch", { name: "Ci: Web" }).uncheck();
-  await expect.poll(() => world.server.requestsTo("POST", "/settings").length).toBe(1);
+  await expect.poll(() => world.server.store.settings.has(ADA)).toBe(true);
+  expect(world.server.requestsTo("POST", "/settings")).toHaveLength(1);
   const saved = world.server.store.settings.get(ADA)!;
   expect(saved.channels.map(({ id }) => id)).toEqual(["Web", "Email"]);
   expect(saved.channels[0]!.origins.find(({ id }) => id === "ci")!.enabled).toBe(false);

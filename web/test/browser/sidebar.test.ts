@@ -1,6 +1,6 @@
 import type { Page } from "playwright-core";
 import { describe, expect, test } from "vitest";
-import { ADA, connected, numbered, post, titled, useWorld } from "./support";
+import { ADA, connected, numbered, post, stopClock, titled, useWorld } from "./support";
 
 const world = useWorld();
 
@@ -88,23 +88,28 @@ describe("the snackbar", () => {
     world.server.config = { snackbarAutoHideDuration: 1500 };
     const page = await world.open();
     await connected(world);
+    await stopClock(page);
     for (const { payload } of numbered(6, "New")) {
       world.server.post(ADA, { payload });
     }
     const snacks = snackbar(page).locator(".snack");
     await snackbar(page).getByText("New 6").waitFor();
     expect(await snacks.count()).toBe(3);
-    await expect.poll(() => snacks.count(), { timeout: 10_000 }).toBe(0);
+    await page.clock.runFor(1400);
+    expect(await snacks.count()).toBe(3);
+    await page.clock.runFor(100);
+    await expect.poll(() => snacks.count()).toBe(0);
   });
 
   test("stays while the pointer is on it, and goes when it is closed", async () => {
     world.server.config = { snackbarAutoHideDuration: 1000 };
     const page = await world.open();
     await connected(world);
+    await stopClock(page);
     world.server.post(ADA, { payload: { title: "stay" } });
     const snack = snackbar(page).locator(".snack");
     await snack.hover();
-    await page.waitForTimeout(2000);
+    await page.clock.runFor(2000);
     expect(await snack.count()).toBe(1);
     await snack.getByRole("button", { name: /^Close/ }).click();
     await expect.poll(() => snack.count()).toBe(0);
@@ -165,7 +170,6 @@ describe("web notifications", () => {
         return null;
       };
     }, permission);
-    await page.reload();
   }
 
   const shown = (page: Page): Promise<unknown> =>
@@ -173,8 +177,7 @@ describe("web notifications", () => {
 
   test("are asked for by a click, carry id, title and text, and lead to the link", async () => {
     world.server.config = { webNotificationsEnabled: true };
-    const page = await world.open();
-    await record(page, "default");
+    const page = await world.open("/", { prepare: (opened) => record(opened, "default") });
     await connected(world);
     world.server.post(ADA, { payload: { title: "too early" } });
     await snackbar(page).getByText("too early").waitFor();
@@ -193,8 +196,7 @@ describe("web notifications", () => {
   });
 
   test("are not shown unless they are wanted", async () => {
-    const page = await world.open();
-    await record(page, "granted");
+    const page = await world.open("/", { prepare: (opened) => record(opened, "granted") });
     await connected(world);
     world.server.post(ADA, { payload: { title: "quiet" } });
     await snackbar(page).getByText("quiet").waitFor();

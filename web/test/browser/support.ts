@@ -28,10 +28,15 @@ const FLAGS = [
   "--no-sandbox",
 ];
 
+export interface OpenOptions extends BrowserContextOptions {
+  /** Called before anything is loaded. */
+  prepare?: (page: Page) => Promise<void>;
+}
+
 export interface World {
   server: MockServer;
   /** Open a page, signed in as Ada by her session's cookie. */
-  open: (path?: string, options?: BrowserContextOptions) => Promise<Page>;
+  open: (path?: string, options?: OpenOptions) => Promise<Page>;
   /** Origins that requests may go to, beside the server's. */
   origins: Set<string>;
   /** Problems found so far; there must be none in the end. */
@@ -54,7 +59,7 @@ export function useWorld(): World {
     world.server.sessions.set("ada", ADA);
     world.origins = new Set([world.server.origin]);
     world.problems = [];
-    world.open = async (path = "/", options = {}) => {
+    world.open = async (path = "/", { prepare, ...options } = {}) => {
       const context = await browser.newContext({
         locale: "en-US",
         timezoneId: "UTC",
@@ -71,7 +76,7 @@ export function useWorld(): World {
           sameSite: "Lax",
         },
       ]);
-      return openPage(context, world, new URL(path, world.server.origin).href);
+      return openPage(context, world, new URL(path, world.server.origin).href, prepare);
     };
   });
 
@@ -96,6 +101,7 @@ export async function openPage(
   context: BrowserContext,
   world: Pick<World, "origins" | "problems">,
   url: string,
+  prepare?: (page: Page) => Promise<void>,
 ): Promise<Page> {
   const page = await context.newPage();
   page.setDefaultTimeout(15_000);
@@ -122,6 +128,7 @@ export async function openPage(
     );
   });
   await page.addInitScript({ content: AXE });
+  await prepare?.(page);
   await page.goto(url);
   return page;
 }
@@ -170,6 +177,20 @@ export async function expectTitles(page: Page, titles: readonly string[]): Promi
 /** Wait until the heading of the list says it. */
 export async function expectHeading(page: Page, text: string): Promise<void> {
   await expect.poll(() => page.locator("notifications-page #heading").innerText()).toBe(text);
+}
+
+/** Wait until the URL's query says this; the browser tells of a change a little later. */
+export async function expectQuery(
+  page: Page,
+  parameters: Readonly<Record<string, string>>,
+): Promise<void> {
+  await expect.poll(() => Object.fromEntries(new URL(page.url()).searchParams)).toEqual(parameters);
+}
+
+/** Stop the time of timers that the page sets from now on; `page.clock.runFor` lets it go by. */
+export async function stopClock(page: Page): Promise<void> {
+  await page.clock.install();
+  await page.clock.pauseAt(Date.now() + 1000);
 }
 
 /** Wait until there is a subscription: from then on signals arrive. */

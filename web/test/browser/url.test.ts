@@ -1,5 +1,14 @@
 import { expect, test } from "vitest";
-import { expectHeading, expectTitles, numbered, post, rowOf, titled, useWorld } from "./support";
+import {
+  expectHeading,
+  expectQuery,
+  expectTitles,
+  numbered,
+  post,
+  rowOf,
+  titled,
+  useWorld,
+} from "./support";
 
 const world = useWorld();
 
@@ -10,15 +19,14 @@ test("filters are kept in the URL, and read from it", async () => {
   ]);
   const page = await world.open();
   await expectHeading(page, "Unread notifications (7)");
-  expect(new URL(page.url()).search).toBe("");
+  await expectQuery(page, {});
   await page.getByLabel("Search").fill("Deploy");
   await page.getByLabel("Min severity").selectOption("High");
   await page.getByLabel("Topic", { exact: true }).selectOption("deploys");
   await page.getByRole("button", { name: "All", exact: true }).click();
   await page.getByLabel("Rows per page").selectOption("50");
   await expectTitles(page, ["Deploy"]);
-  const { searchParams } = new URL(page.url());
-  expect(Object.fromEntries(searchParams)).toEqual({
+  await expectQuery(page, {
     view: "all",
     severity: "high",
     topic: "deploys",
@@ -45,7 +53,7 @@ test("the back and forward buttons go through what was chosen", async () => {
   await expectHeading(page, "Unread notifications (6)");
   await expectTitles(page, ["Notification 1"]);
   await page.goBack();
-  await expect.poll(() => new URL(page.url()).search).toBe("?tab=mine");
+  await expectQuery(page, { tab: "mine" });
   await page.getByText("1–5 of 6").waitFor();
   await page.goForward();
   await expectTitles(page, ["Notification 1"]);
@@ -62,7 +70,7 @@ test("back from a search leads to before it, not through its letters", async () 
     ["abcd", 0],
   ] as const) {
     await page.getByLabel("Search").fill(text);
-    await expect.poll(() => new URL(page.url()).searchParams.get("search")).toBe(text);
+    await expectQuery(page, { search: text });
     await expectHeading(page, `Unread notifications (${count})`);
   }
   await page.goBack();
@@ -80,7 +88,7 @@ test("a hand-made URL beyond the last page shows the last page", async () => {
   post(world, numbered(7));
   const page = await world.open("/?page=4000");
   await expectTitles(page, ["Notification 2", "Notification 1"]);
-  expect(new URL(page.url()).searchParams.get("page")).toBe("2");
+  await expectQuery(page, { page: "2" });
 });
 
 test("a link to a notification shows it first, chosen and in sight", async () => {
@@ -90,16 +98,16 @@ test("a link to a notification shows it first, chosen and in sight", async () =>
   ]);
   const page = await world.open(`/?id=${stored[0]!.id}`);
   await expectHeading(page, "Read notifications (9)");
-  await expect.poll(() => page.locator("li.row").count()).toBe(6);
+  expect(await page.locator("li.row").count()).toBe(6); // They come with the heading.
   const row = rowOf(page, "wanted");
   expect(await row.getAttribute("data-index")).toBe("0");
   expect(await row.getAttribute("aria-current")).toBe("true");
   await expect.poll(() => row.evaluate((element) => element.matches(":focus"))).toBe(true);
-  expect(new URL(page.url()).searchParams.get("view")).toBe("read");
+  await expectQuery(page, { view: "read", id: stored[0]!.id });
 
   await page.getByRole("button", { name: "All", exact: true }).click();
   await expectHeading(page, "All notifications (9)");
-  expect(new URL(page.url()).searchParams.get("id")).toBeNull();
+  await expectQuery(page, { view: "all" });
   expect(await page.locator("li.row").count()).toBe(5);
 });
 

@@ -48,7 +48,7 @@ test("a load brings the page, the topics and the status", async () => {
   expect(await inbox.load(INITIAL)).toBe(INITIAL);
   expect(inbox.rows).toEqual(ONE.notifications);
   expect([inbox.totalCount, inbox.topics, inbox.status?.unread]).toEqual([1, ["t"], 3]);
-  expect([inbox.loaded, inbox.loading, inbox.error]).toEqual([true, false, null]);
+  expect([inbox.shown, inbox.loading, inbox.error]).toEqual([INITIAL, false, null]);
 });
 
 test("the newest load wins, whatever comes late", async () => {
@@ -64,6 +64,7 @@ test("the newest load wins, whatever comes late", async () => {
   release({ totalCount: 9, notifications: [] });
   expect(await first).toBeNull();
   expect(inbox.totalCount).toBe(1);
+  expect(inbox.shown).toBe(INITIAL);
   expect([inbox.loading, inbox.error]).toEqual([false, null]);
 });
 
@@ -72,8 +73,9 @@ test("what was shown stays when a load fails", async () => {
   const inbox = new Inbox(fails, vi.fn());
   await inbox.load(INITIAL);
   fails.list.mockRejectedValueOnce(new Error("away"));
-  expect(await inbox.load(INITIAL)).toBeNull();
+  expect(await inbox.load({ ...INITIAL, view: "all" })).toBeNull();
   expect(inbox.rows).toEqual(ONE.notifications);
+  expect(inbox.shown).toBe(INITIAL);
   expect(String(inbox.error)).toContain("away");
   await inbox.load(INITIAL);
   expect(inbox.error).toBeNull();
@@ -86,6 +88,7 @@ test("a page beyond the end becomes the last", async () => {
   }));
   const inbox = new Inbox(api, vi.fn());
   expect(await inbox.load({ ...INITIAL, page: 9 })).toEqual({ ...INITIAL, page: 1 });
+  expect(inbox.shown).toEqual({ ...INITIAL, page: 1 });
   expect(inbox.rows.map(({ id }) => id)).toEqual(["f"]);
 });
 

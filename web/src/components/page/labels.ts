@@ -10,6 +10,14 @@ export const VIEW_LABELS: Record<View, string> = {
   all: "All",
 };
 
+/** Said in place of rows. */
+export const EMPTY: Record<View, string> = {
+  unread: "Nothing unread.",
+  read: "Nothing was read yet.",
+  saved: "Nothing is saved.",
+  all: "There are no notifications.",
+};
+
 export const AGE_LABELS: Record<Age, string> = {
   "24h": "Last 24 hours",
   week: "Last week",

@@ -13,7 +13,7 @@ import { jsonAttribute, switchAttribute } from "../attributes";
 import { ConnectedElement } from "../connected-element";
 import { baseStyles } from "../styles";
 import { filters } from "./filters";
-import { notifications, readDone, savedDone, VIEW_LABELS } from "./labels";
+import { EMPTY, notifications, readDone, savedDone, VIEW_LABELS } from "./labels";
 import { pager } from "./pager";
 import { row } from "./row";
 import { pageStyles } from "./styles";
@@ -59,6 +59,8 @@ export class NotificationsPage extends ConnectedElement {
   #focused: { index: number; action: string } | null = null;
   /** The linked notification to which the user was not taken yet. */
   #toReveal: string | null = null;
+  /** Whether the user was not told yet what came of a choice. */
+  #toAnnounce = false;
   readonly #refreshing = new Coalesced(() => this.#load(this.state));
   readonly #search = new Throttle(() => this.#searchNow(), SEARCH_INTERVAL, false);
 
@@ -101,7 +103,7 @@ export class NotificationsPage extends ConnectedElement {
     void this.#refreshing.call();
   }
 
-  #readUrl(): Promise<boolean> {
+  #readUrl(): Promise<void> {
     this.state = readView(new URLSearchParams(location.search));
     this.#search.cancel();
     this.searchText = this.state.search;
@@ -139,20 +141,16 @@ export class NotificationsPage extends ConnectedElement {
     this.selected = new Set();
     this.actionError = null;
     this.#writeUrl(replace);
-    if (await this.#load(this.state)) {
-      this.announcement = `${this.#heading}, page ${this.state.page + 1} of ${pageCount(
-        this.#inbox!.totalCount,
-        this.state.pageSize,
-      )}`;
-    }
+    this.#toAnnounce = true; // By whichever load arrives: a refresh may take this one's place.
+    await this.#load(this.state);
   }
 
-  async #load(state: ViewState): Promise<boolean> {
+  async #load(state: ViewState): Promise<void> {
     const inbox = this.#inbox!;
     const shown = await inbox.load(state);
     if (shown === null) {
       this.announceError(inbox.error);
-      return false;
+      return;
     }
     if (shown !== this.state) {
       this.state = shown;
@@ -160,7 +158,11 @@ export class NotificationsPage extends ConnectedElement {
     }
     const ids = new Set(inbox.rows.map(({ id }) => id));
     this.selected = new Set([...this.selected].filter((id) => ids.has(id)));
-    return true;
+    if (this.#toAnnounce) {
+      this.#toAnnounce = false;
+      const pages = pageCount(inbox.totalCount, shown.pageSize);
+      this.announcement = `${this.#heading}, page ${shown.page + 1} of ${pages}`;
+    }
   }
 
   #searchNow(): void {
@@ -188,6 +190,7 @@ export class NotificationsPage extends ConnectedElement {
       return;
     }
     this.announceChange();
+    this.#toAnnounce = false; // What was done last is said.
     this.announcement = done;
     await this.#load(this.state);
   }
@@ -198,8 +201,12 @@ export class NotificationsPage extends ConnectedElement {
     }
   }
 
+  /** What the rows are, not what was asked for since: the heading changes when they do. */
   get #heading(): string {
-    return `${VIEW_LABELS[this.state.view]} notifications (${this.#inbox?.totalCount ?? 0})`;
+    const shown = this.#inbox?.shown;
+    return shown
+      ? `${VIEW_LABELS[shown.view]} notifications (${this.#inbox!.totalCount})`
+      : `${VIEW_LABELS[this.state.view]} notifications`;
   }
 
   protected override willUpdate(changed: PropertyValues): void {
@@ -267,7 +274,7 @@ export class NotificationsPage extends ConnectedElement {
         <section class="list" aria-busy=${inbox?.loading ?? true} aria-labelledby="heading">
           <h2 id="heading" tabindex="-1">${this.#heading}</h2>
           <div class="visually-hidden" role="status">${this.announcement}</div>
-          ${this.#messages(inbox)} ${inbox?.loaded ? this.#list(inbox) : nothing}
+          ${this.#messages(inbox)} ${inbox?.shown ? this.#list(inbox, inbox.shown) : nothing}
         </section>
       </div>
     `;
@@ -277,7 +284,7 @@ export class NotificationsPage extends ConnectedElement {
     const error = inbox?.error ?? null;
     return html`
       ${
-        inbox?.loaded || error !== null
+        inbox?.shown || error !== null
           ? nothing
           : html`<p class="message" role="status">Loading notifications…</p>`
       }
@@ -309,7 +316,7 @@ export class NotificationsPage extends ConnectedElement {
     `;
   }
 
-  #list(inbox: Inbox): TemplateResult {
+  #list(inbox: Inbox, shown: ViewState): TemplateResult {
     const rows = inbox.rows;
     const now = new Date();
     return html`
@@ -322,17 +329,17 @@ export class NotificationsPage extends ConnectedElement {
         onMarkAllRead: () =>
           void this.#act(() => this.client.markAllRead(), "All notifications marked as read"),
       })}
-      ${rows.length === 0 ? this.#empty() : nothing}
+      ${rows.length === 0 ? this.#empty(shown) : nothing}
       <ul class="rows" role="list">
         ${repeat(
           rows,
           ({ id }) => id,
-          (notification, index) => this.#row(notification, index, now),
+          (notification, index) => this.#row(notification, index, shown.id, now),
         )}
       </ul>
       ${pager({
-        page: this.state.page,
-        pageSize: this.state.pageSize,
+        wanted: this.state,
+        shown,
         totalCount: inbox.totalCount,
         onPage: (page) => void this.#go({ page }),
         onPageSize: (pageSize) => void this.#go({ pageSize }),
@@ -340,14 +347,19 @@ export class NotificationsPage extends ConnectedElement {
     `;
   }
 
-  #row(notification: InboxNotification, index: number, now: Date): TemplateResult {
+  #row(
+    notification: InboxNotification,
+    index: number,
+    linked: string | null,
+    now: Date,
+  ): TemplateResult {
     const { id } = notification;
     return row({
       notification,
       index,
       selected: this.selected.has(id),
       expanded: this.expanded.has(id),
-      linked: this.state.id === id,
+      linked: linked === id,
       linkBase: this.linkBase,
       icons: this.icons ?? {},
       now,
@@ -359,9 +371,9 @@ export class NotificationsPage extends ConnectedElement {
     });
   }
 
-  #empty(): TemplateResult {
-    if (!isFiltered(this.state)) {
-      return html`<p class="message empty">${EMPTY[this.state.view]}</p>`;
+  #empty(shown: ViewState): TemplateResult {
+    if (!isFiltered(shown)) {
+      return html`<p class="message empty">${EMPTY[shown.view]}</p>`;
     }
     const clear = (): void => {
       this.#search.cancel();
@@ -374,13 +386,6 @@ export class NotificationsPage extends ConnectedElement {
     </p>`;
   }
 }
-
-const EMPTY: Record<ViewState["view"], string> = {
-  unread: "Nothing unread.",
-  read: "Nothing was read yet.",
-  saved: "Nothing is saved.",
-  all: "There are no notifications.",
-};
 
 function withMember<T>(set: ReadonlySet<T>, member: T, included: boolean): ReadonlySet<T> {
   const changed = new Set(set);
