@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 REST_SECONDS = 120.0
-"""Seconds in which a process without work comes to rest: unused connections to the API server are
-closed after 15 to 30 s. What is held for longer is a leak."""
+"""Seconds in which a process without work comes to rest, also beside other work on two cores.
+
+Unused connections are closed after 15 s to the API server and after 30 s to mail servers. What is
+held for longer is a leak.
+"""
 
 _ESTABLISHED = "01"
 """State of a connection in ``/proc/net/tcp``: TCP_ESTABLISHED of ``net/tcp_states.h``."""

@@ -29,6 +29,15 @@ SPARE_CONNECTIONS = 8
 SPARE_TASKS = 6
 """Tasks that an operator at rest may have more than at its start: requests of ours, for example."""
 
+SETTLE_SECONDS = 60.0
+"""Longest time that a ready operator takes until it watches and is at rest."""
+
+WATCHED = frozenset({"notifications", "notificationprocessors", "configmaps"})
+"""Resources that an operator at rest watches, as their paths end."""
+
+KOPF_WORKER = "worker"
+"""Coroutine of kopf that works on one object, and waits a second for its next event."""
+
 OBSERVED = (sys.executable, "-m", "tests.chaos.observed", "run")
 IMPATIENT = (sys.executable, "-m", "tests.chaos.impatient", "run")
 
@@ -107,10 +116,26 @@ class Operator:
         return await read_metric(self.installation.port, name)
 
     async def measure_baseline(self) -> None:
-        """Note what the operator holds before there is work."""
+        """Note what the operator holds before there is work.
+
+        It is ready before kopf watches anything: the tasks that watch begin about half a second
+        later, and kopf's workers for what was there at the start end a second after that.
+
+        Raises
+        ------
+        TimeoutError
+            If it does not come so far.
+        """
         assert self.installation.process is not None
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while self._unwatched() or (await self._tasks())[KOPF_WORKER]:
+                await asyncio.sleep(0.1)
         self._baseline = holdings(self.installation.process.pid)
         self._baseline_tasks = await self._tasks()
+
+    def _unwatched(self) -> frozenset[str]:
+        """Return the resources that it does not watch yet."""
+        return WATCHED - {watch.request.path.rpartition("/")[2] for watch in self.proxy.watches}
 
     async def look_for_leaks(self) -> None:
         """Compare what the operator holds with what it held before there was work."""
