@@ -133,7 +133,8 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancel tasks until they have ended, whatever they end with.
 
     One request may not be enough: where it meets with a timeout that expires at the same moment,
-    the task sees only the timeout (python/cpython#86296), and its loop goes on.
+    the task sees only the timeout (python/cpython#86296), and its loop goes on. Before Python 3.13
+    the same holds for a `asyncio.TaskGroup` one of whose tasks fails at that moment.
     """
     going = set(tasks)
     while going:

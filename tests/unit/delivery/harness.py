@@ -249,7 +249,8 @@ class World:
         while own := asyncio.all_tasks() - self._tasks_before:
             for task in own:
                 task.cancel()
-            await asyncio.gather(*own, return_exceptions=True)
+            # Again and again: a dead process forgets no cancellation, as a task may.
+            await asyncio.wait(own, timeout=0.01)
         for script in self.scripts.values():
             script.gate = None
             script.sent.clear()

@@ -147,6 +147,12 @@ def test_one_process_sends_every_delivery_exactly_once(
     st.integers(1, 6),
     st.sampled_from(["Hold", "Resend"]),
 )
+@example(
+    faults=["unavailable"] * 3 + ["none", "none", "unavailable", "relabel", "relabel"],
+    kills=[2, 7, 7],
+    concurrency=1,
+    on_ambiguous="Resend",
+)
 def test_killed_processes_lose_nothing_and_double_only_what_is_in_doubt(
     faults: list[str], kills: list[int], concurrency: int, on_ambiguous: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -232,3 +233,96 @@ def test_those_behind_and_the_last_come_after_all_others() -> None:
     assert queue.peek(0, urgent_only=False) is second
     assert queue.peek(0, urgent_only=True, behind={second.uid}) is None
     assert drained(queue) == [second.uid, third.uid, first.uid]
+
+
+class SimpleQueue:
+    """The same order, found by looking at everybody: what `FairQueue` must agree with."""
+
+    def __init__(self) -> None:
+        self.applicants: dict[str, Applicant] = {}
+        self.since: dict[tuple[str, Severity, bool], float] = {}
+        self.turns: dict[tuple[str, Severity, bool], int] = {}
+        self.places: dict[str, int] = {}
+        self._numbers = count()
+
+    def put(self, item: Applicant, now: float) -> None:
+        known = self.applicants.get(item.uid)
+        if known is not None and self._turn(known) != self._turn(item):
+            self.remove(item.uid)
+        self.since.setdefault(self._turn(item), now)
+        self.turns.setdefault(self._turn(item), next(self._numbers))
+        self.places.setdefault(item.uid, next(self._numbers))
+        self.applicants[item.uid] = item
+
+    def remove(self, uid: str) -> None:
+        item = self.applicants.pop(uid, None)
+        self.places.pop(uid, None)
+        if item and self._turn(item) not in map(self._turn, self.applicants.values()):
+            del self.since[self._turn(item)], self.turns[self._turn(item)]
+
+    def peek(self, now: float, *, urgent_only: bool, behind: set[str]) -> Applicant | None:
+        late = [item for item in self.applicants.values() if item.last or item.uid in behind]
+        others = [item for item in self.applicants.values() if item not in late]
+        if urgent_only:
+            others, late = [item for item in others if item.urgent], []
+
+        def place(item: Applicant) -> tuple[int, int, bool, int, int]:
+            waited = int((now - self.since[self._turn(item)]) // AGING_SECONDS)
+            rank = item.severity.rank
+            turn = self.turns[self._turn(item)]
+            return rank - waited, rank, item.last, turn, self.places[item.uid]
+
+        return min(others or late, key=place, default=None)
+
+    def served(self, item: Applicant, now: float) -> None:
+        self.since[self._turn(item)] = now
+        self.turns[self._turn(item)] = next(self._numbers)
+        self.places[item.uid] = next(self._numbers)
+        if item.wanted <= 0:
+            self.remove(item.uid)
+
+    def _turn(self, item: Applicant) -> tuple[str, Severity, bool]:
+        return item.namespace, item.severity, item.last
+
+
+STEPS = st.one_of(
+    st.tuples(
+        st.just("put"),
+        st.integers(0, 9),
+        st.sampled_from("abc"),
+        SEVERITIES,
+        st.integers(1, 3),
+        st.booleans(),
+    ),
+    st.tuples(st.just("remove"), st.integers(0, 9)),
+    st.tuples(st.just("serve"), st.booleans(), st.sets(st.integers(0, 9), max_size=3)),
+    st.tuples(st.just("wait"), st.integers(0, 200)),
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_order_is_that_of_looking_at_everybody(steps: list[tuple[Any, ...]]) -> None:
+    queue, model, now = FairQueue(), SimpleQueue(), 0
+    for step in steps:
+        match step:
+            case ("put", number, namespace, severity, wanted, last):
+                # A Notification's namespace is for life.
+                uid = f"{namespace}{number}"
+                item = applicant(namespace, severity, uid=uid, wanted=wanted)
+                item.last = last
+                queue.put(item, now)
+                model.put(item, now)
+            case ("remove", number):
+                for namespace in "abc":
+                    queue.remove(f"{namespace}{number}")
+                    model.remove(f"{namespace}{number}")
+            case ("serve", urgent_only, numbers):
+                behind = {f"{namespace}{number}" for number in numbers for namespace in "abc"}
+                found = queue.peek(now, urgent_only=urgent_only, behind=behind)
+                assert found is model.peek(now, urgent_only=urgent_only, behind=behind)
+                if found is not None:
+                    queue.served(found, 1, now)
+                    model.served(found, now)
+            case ("wait", seconds):
+                now += seconds
+        assert len(queue) == len(model.applicants)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from notifications_operator.api.notification import Notification
-from notifications_operator.api.references import NOTIFICATIONS
+from notifications_operator.api.references import NOTIFICATIONS, ObjectRef
 from notifications_operator.api.resource import format_time
 from notifications_operator.delivery import ttl
 from notifications_operator.delivery.ttl import Reaper, tracker, ttl_note
@@ -199,3 +201,73 @@ async def test_closed_reaper_deletes_nothing(clock: Clock, monkeypatch: pytest.M
     clock.reaper.schedule(clock.finished(seconds_ago=10, ttlSecondsAfterFinished=0))
     clock.reaper.close()
     assert await clock.kept()
+
+
+async def test_nothing_of_a_notification_is_kept_but_its_name(clock: Clock) -> None:
+    found = clock.finished(ttlSecondsAfterFinished=3600)
+    clock.reaper.schedule(found)
+    alive = weakref.ref(found)
+    del found
+    gc.collect()
+    assert alive() is None
+    clock.reaper.close()
+
+
+@pytest.mark.parametrize("leading_at_first", [True, False])
+async def test_deletions_that_fall_due_together_are_spread(leading_at_first: bool) -> None:
+    cluster = SlowCluster()
+    leading = leading_at_first
+    reaper = Reaper(cluster, leading=lambda: leading)
+    for number in range(100):
+        body = cluster.create(NOTIFICATIONS, manifest(f"n{number}", ttlSecondsAfterFinished=0))
+        body["status"] = {"completionTime": format_time(datetime.now(UTC))}
+        reaper.schedule(Notification.model_validate(body))
+    leading = True
+    reaper.resume()
+    async with asyncio.timeout(30):
+        while cluster.list(NOTIFICATIONS):
+            await asyncio.sleep(0.01)
+    assert cluster.most == ttl.MOST_DELETIONS
+
+
+async def test_newer_version_outlives_the_failed_deletion_of_an_older_one(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ttl, "RETRY_SECONDS", 0.0)
+    clock.cluster.interrupt(unavailable(operation="delete", times=1))
+    clock.reaper.schedule(clock.finished(seconds_ago=10, ttlSecondsAfterFinished=0))
+    clock.cluster.edit(
+        NOTIFICATIONS, "team", "n", lambda body: body["spec"].update(ttlSecondsAfterFinished=3600)
+    )
+    clock.reaper.schedule(clock.current)
+    assert await clock.kept()
+    clock.reaper.close()
+
+
+async def test_versions_that_were_replaced_leave_nothing_behind(clock: Clock) -> None:
+    found = clock.finished(ttlSecondsAfterFinished=3600)
+    gc.collect()
+    before = count_of(ObjectRef)
+    for _ in range(10_000):
+        clock.reaper.schedule(found)
+    assert count_of(ObjectRef) - before < 1000
+    clock.reaper.close()
+
+
+def count_of(kind: type) -> int:
+    return sum(isinstance(item, kind) for item in gc.get_objects())
+
+
+class SlowCluster(MemoryCluster):
+    """Notes how many deletions were under way at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most = self._under_way = 0
+
+    async def delete(self, ref: ObjectRef, *, uid: str, resource_version: str) -> None:
+        self._under_way += 1
+        self.most = max(self.most, self._under_way)
+        await asyncio.sleep(0.001)
+        await super().delete(ref, uid=uid, resource_version=resource_version)
+        self._under_way -= 1

@@ -22,6 +22,7 @@ from ...api.notification import DeliveryState
 from ...api.references import ObjectRef
 from ...api.resource import API_VERSION
 from ...api.slice import NOTIFICATION_UID_LABEL, SLICE_SIZE
+from ...telemetry.background import end_tasks
 from ..merge_patch import is_kept, merge_patch
 from ..ports import Cluster
 from ..rows import Row, RowKey, awaits_user
@@ -275,16 +276,23 @@ def _same(before: Sequence[Row], after: Sequence[Row]) -> bool:
 
 
 async def _all(calls: Iterable[Callable[[], Awaitable[None]]]) -> None:
-    """Make calls, some at a time; the first that fails ends the others."""
+    """Make calls, some at a time; the first that fails ends the others.
+
+    A cancellation that meets a failing call ends it too. `asyncio.gather`, and before Python 3.13
+    `asyncio.TaskGroup`, would forget the cancellation, and a runner that was told to end go on.
+    """
     free = asyncio.Semaphore(CONCURRENCY)
 
     async def limited(call: Callable[[], Awaitable[None]]) -> None:
         async with free:
             await call()
 
+    tasks = [asyncio.create_task(limited(call)) for call in calls]
+    if not tasks:
+        return
     try:
-        async with asyncio.TaskGroup() as group:
-            for call in calls:
-                group.create_task(limited(call))
-    except ExceptionGroup as group_error:
-        raise group_error.exceptions[0] from None
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await end_tasks(tasks)
+    for task in done:
+        task.result()
