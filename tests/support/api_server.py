@@ -158,6 +158,8 @@ class APIServer:
             self._watchers[plural].discard(queue)
 
     async def _lease(self, request: web.Request) -> web.Response:
+        if request.method == "GET" and request.path.endswith("/leases"):
+            return web.json_response({"metadata": {}, "items": list(self._leases.values())})
         text = await request.text()
         body = json.loads(text) if text else {}
         name = body.get("metadata", {}).get("name") or request.path.rsplit("/", 1)[-1]
@@ -167,7 +169,10 @@ class APIServer:
             lease = self._leases.setdefault(name, {"metadata": {}, "spec": {}})
             lease["spec"] |= body["spec"]
             self._version += 1
-            lease["metadata"] |= body["metadata"] | {"resourceVersion": str(self._version)}
+            lease["metadata"] |= body["metadata"] | {
+                "namespace": request.path.split("/namespaces/")[1].split("/")[0],
+                "resourceVersion": str(self._version),
+            }
         return web.json_response(self._leases[name])
 
 
