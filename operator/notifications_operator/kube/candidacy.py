@@ -78,6 +78,14 @@ class LeaseRecord:
         """Name of the pod that holds the Lease."""
         return self.holder.rpartition("_")[0] or self.holder
 
+    def emptied(self) -> dict[str, dict[str, Any]]:
+        """Return metadata and specification that leave the Lease to nobody, as a merge patch."""
+        annotations = {POD_UID_ANNOTATION: None, INSTALL_ANNOTATION: None}
+        return {
+            "metadata": {"resourceVersion": self.resource_version, "annotations": annotations},
+            "spec": {"holderIdentity": ""},
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bid:

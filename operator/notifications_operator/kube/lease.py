@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from ..api.errors import ConflictError, KubernetesError
-from .candidacy import INSTALL_ANNOTATION, POD_UID_ANNOTATION, Bid, Candidacy, LeaseRecord
+from .candidacy import Bid, Candidacy, LeaseRecord
 
 logger = logging.getLogger(__name__)
 
@@ -144,15 +144,7 @@ class LeaseElector:
         if record is None or record.holder != self._candidacy.identity:
             return
         async with asyncio.timeout(self._renew_interval):
-            await self._client.patch_lease(
-                self._namespace,
-                self._name,
-                metadata={
-                    "resourceVersion": record.resource_version,
-                    "annotations": {POD_UID_ANNOTATION: None, INSTALL_ANNOTATION: None},
-                },
-                spec={"holderIdentity": ""},
-            )
+            await self._client.patch_lease(self._namespace, self._name, **record.emptied())
         logger.info("released the Lease", extra={"lease": self.title})
 
     async def _attempt(self) -> bool:

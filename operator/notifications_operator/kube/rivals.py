@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ..api.errors import ConflictError, ForbiddenError, NotFoundError
-from .candidacy import INSTALL_ANNOTATION, POD_UID_ANNOTATION, LeaseRecord, LeaseView
+from .candidacy import LeaseRecord, LeaseView
 
 logger = logging.getLogger(__name__)
 
@@ -105,15 +105,7 @@ class Rivals:
         extra = {"lease": f"{record.namespace}/{self._name}", "holder": record.holder}
         try:
             async with asyncio.timeout(self._timeout):
-                await self._client.patch_lease(
-                    record.namespace,
-                    self._name,
-                    metadata={
-                        "resourceVersion": record.resource_version,
-                        "annotations": {POD_UID_ANNOTATION: None, INSTALL_ANNOTATION: None},
-                    },
-                    spec={"holderIdentity": ""},
-                )
+                await self._client.patch_lease(record.namespace, self._name, **record.emptied())
         except ConflictError:
             return False
         except (ForbiddenError, NotFoundError) as error:

@@ -16,6 +16,9 @@ TIMEOUT = 10.0
 CHOSEN = "kube-system"
 """Namespace of the cluster's Lease, unless an install chose another."""
 
+FIRST, SECOND = "mail-a/notifications", "mail-b/notifications"
+"""Two installs."""
+
 FORMER = "mail"
 """What the Lease of earlier releases is called."""
 
