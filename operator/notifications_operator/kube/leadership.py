@@ -19,10 +19,11 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from ..api.errors import KubernetesError
 from .candidacy import Candidacy, Candidate, LeaseRecord, boottime
+from .former import FormerLease
 from .lease import LeaseElector, Leases
 from .rivals import NamedLeases, Rivals
 
@@ -131,18 +132,22 @@ class Leadership:
             changed=self._note_change,
             **timing,
         )
-        self._former = LeaseElector(
+        install_namespace = candidate.install.partition("/")[0]
+        former = install_namespace, terms.former_name
+        elector = LeaseElector(
             client,
-            namespace=candidate.install.partition("/")[0],
+            namespace=install_namespace,
             name=terms.former_name,
             candidacy=Candidacy(candidate, create=False, **clocks),
             admit=self._admit_former,
             changed=self._note_former,
             **timing,
         )
+        is_apart = former != (terms.namespace, LEASE_NAME)
+        self._former = FormerLease("/".join(former), elector if is_apart else None)
         self._rivals = Rivals(
             client,
-            namespace=terms.namespace,
+            own=frozenset({(terms.namespace, LEASE_NAME), former}),
             name=LEASE_NAME,
             duration=candidate.duration,
             timeout=terms.renew_interval,
@@ -163,7 +168,9 @@ class Leadership:
 
         One that ended stays so, even if all of its Leases are held again.
         """
-        if self._led is not None and not (self._cluster.epoch == self._led and self._has_former()):
+        if self._led is not None and not (
+            self._cluster.epoch == self._led and self._former.is_settled
+        ):
             self._ended, self._led = self._led, None
         return self._led
 
@@ -179,11 +186,11 @@ class Leadership:
         """Whom this process stands by for, or ``None`` if it leads or there is nobody."""
         if self.epoch is not None:
             return None
-        if self._cluster.epoch is None and (record := self._held(self._cluster)) is not None:
+        if self._is_others(record := self._cluster.record):
             return self._leader(record, self._cluster.title)
         if self._rival is not None:
             return self._leader(self._rival, f"{self._rival.namespace}/{LEASE_NAME}")
-        if self._former.epoch is None and (record := self._held(self._former)) is not None:
+        if self._is_others(record := self._former.record):
             return self._leader(record, self._former.title)
         return None
 
@@ -217,7 +224,7 @@ class Leadership:
         """Take the next step towards leading; False if it must be tried again."""
         held = self._cluster.epoch
         if held is None:
-            if self._former.epoch is not None:
+            if self._former.is_held:
                 await self._former.release()
             return True
         if self.epoch is not None:
@@ -228,7 +235,7 @@ class Leadership:
             return True
         if self._confirmed != held and not await self._confirm(held):
             return False
-        if self._cluster.epoch != held or not self._has_former():
+        if self._cluster.epoch != held or not self._former.is_settled:
             return True
         if self._former.transitions > held:
             await self._begin_anew()
@@ -247,8 +254,10 @@ class Leadership:
             rival = await self._look()
             cleared = rival is None and await self._rivals.clear()
         except (KubernetesError, TimeoutError) as error:
-            self._problem = f"the Leases {LEASE_NAME} in all namespaces: {_describe(error)}"
-            logger.warning("could not look for other leaders: %s", self._problem)
+            problem = f"the Leases {LEASE_NAME} in all namespaces: {_describe(error)}"
+            if problem != self._problem:
+                logger.warning("could not look for other leaders: %s", problem)
+            self._problem = problem
             return False
         if rival is not None and rival.namespace < self._terms.namespace:
             await self._cluster.release()
@@ -256,8 +265,7 @@ class Leadership:
             await self._begin_anew()
         elif cleared:
             self._confirmed = held
-            self._former.outnumber(held - 1)
-            self._former.nudge()
+            self._former.acquire(held)
         return self._confirmed == held
 
     async def _admit(self) -> bool:
@@ -278,14 +286,9 @@ class Leadership:
             self._woken.set()
         return self._rival
 
-    def _has_former(self) -> bool:
-        return self._former.epoch is not None or self._former.is_missing
-
-    def _held(self, elector: LeaseElector) -> LeaseRecord | None:
-        """Return a Lease as it was last seen, if another process holds it."""
-        record = elector.record
-        others = record is not None and record.holder not in ("", self._candidate.identity)
-        return record if others else None
+    def _is_others(self, record: LeaseRecord | None) -> TypeGuard[LeaseRecord]:
+        """Whether another process held a Lease when it was last seen."""
+        return record is not None and record.holder not in ("", self._candidate.identity)
 
     def _leader(self, record: LeaseRecord, lease: str) -> Leader:
         own = self._candidate.install

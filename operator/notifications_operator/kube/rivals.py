@@ -25,14 +25,16 @@ class NamedLeases(Protocol):
 
 
 class Rivals:
-    """Leases of one name in all namespaces but one.
+    """Leases of one name in all namespaces but our own.
 
     Parameters
     ----------
     client
         The API server.
-    namespace, name
-        Where our own Lease is, and what all of them are called.
+    own
+        Namespaces and names of the Leases that we hold ourselves.
+    name
+        What all of the Leases are called.
     duration
         Seconds for which a Lease that does not say it itself is held.
     timeout
@@ -43,14 +45,14 @@ class Rivals:
         self,
         client: NamedLeases,
         *,
-        namespace: str,
+        own: frozenset[tuple[str, str]],
         name: str,
         duration: float,
         timeout: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
-        self._namespace = namespace
+        self._own = own
         self._name = name
         self._duration = duration
         self._timeout = timeout
@@ -72,8 +74,11 @@ class Rivals:
         """
         async with asyncio.timeout(self._timeout):
             records = map(LeaseRecord.read, await self._client.list_leases(self._name))
-        found = {record.namespace: record for record in records}
-        found.pop(self._namespace, None)
+        found = {
+            record.namespace: record
+            for record in records
+            if (record.namespace, self._name) not in self._own
+        }
         for namespace in {*self._views, *found}:
             if namespace not in self._views:
                 self._views[namespace] = LeaseView(

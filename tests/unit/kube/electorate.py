@@ -26,13 +26,15 @@ FORMER = "mail"
 class Member:
     """One process of an install; `stop` is SIGTERM, `kill` is SIGKILL."""
 
-    def __init__(self, electorate: Electorate, candidate: Candidate, *, chosen: str) -> None:
+    def __init__(
+        self, electorate: Electorate, candidate: Candidate, *, chosen: str, former: str
+    ) -> None:
         self.reported: list[Leader] = []
         self.leadership = Leadership(
             electorate.leases,
             candidate,
             terms=Terms(
-                namespace=chosen, former_name=FORMER, renew_interval=0.02, retry_period=0.01
+                namespace=chosen, former_name=former, renew_interval=0.02, retry_period=0.01
             ),
             changed=lambda: electorate.note(self),
             report=self._report,
@@ -78,7 +80,15 @@ class Electorate:
         self.changes: list[tuple[str, int | None]] = []
         self.members: list[Member] = []
 
-    def join(self, install: str, pod: str, *, chosen: str = CHOSEN, uid: str = "") -> Member:
+    def join(
+        self,
+        install: str,
+        pod: str,
+        *,
+        chosen: str = CHOSEN,
+        former: str = FORMER,
+        uid: str = "",
+    ) -> Member:
         """Start a process of an install (namespace, slash, name)."""
         candidate = Candidate(
             identity=f"{pod}_{len(self.members)}",
@@ -87,7 +97,7 @@ class Electorate:
             install=install,
             duration=DURATION,
         )
-        member = Member(self, candidate, chosen=chosen)
+        member = Member(self, candidate, chosen=chosen, former=former)
         self.members.append(member)
         member.start()
         return member

@@ -307,6 +307,37 @@ class TestEarlierReleases:
         assert first.epoch is None
 
 
+class TestEarlierReleasesOfTheSameName:
+    """A release called notifications-operator had a Lease of the very name of the cluster's."""
+
+    async def test_it_may_be_the_clusters_itself(self, electorate: Electorate) -> None:
+        electorate.hold("old_1", "mail-a", epoch=7)
+        first = electorate.join(FIRST, "a", chosen="mail-a", former=LEASE_NAME)
+        await electorate.until(lambda: first.leadership.leader is not None)
+        leader = first.leadership.leader
+        assert leader is not None and not leader.is_other
+        electorate.hold("", "mail-a", epoch=7)
+        await electorate.until(lambda: first.epoch == 8)
+        await electorate.requested("patch")
+        await first.stop()
+        assert electorate.changes == [("a_0", 8), ("a_0", None)]
+        assert electorate.holder("mail-a") == ""
+
+    async def test_it_is_held_with_the_clusters_and_is_no_rivals(
+        self, electorate: Electorate
+    ) -> None:
+        electorate.hold("", "mail-a", epoch=7)
+        first = electorate.join(FIRST, "a", former=LEASE_NAME, uid="u")
+        await electorate.until(lambda: first.epoch == 8)
+        assert electorate.holder("mail-a") == "a_0"
+        await first.kill()
+        again = electorate.join(FIRST, "a", former=LEASE_NAME, uid="u")
+        await electorate.until(lambda: again.epoch == 9)
+        second = electorate.join(SECOND, "b")
+        await electorate.until(lambda: bool(second.reported))
+        assert second.epoch is None
+
+
 async def test_a_single_failure_is_no_loss(electorate: Electorate) -> None:
     """Neither of what was not there, nor of what is held."""
     electorate.hold("", "mail-b", FORMER)
