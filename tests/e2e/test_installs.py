@@ -80,6 +80,7 @@ class Site:
             "sender": "sender@example.com",
             "broadcastConfig": {"receiver": "users"},
             "throttleInterval": 0,
+            "retry": {"minDelay": "1s", "maxDelay": "1s"},
         }
         return {
             "notifications": {"processors": {"email": email}},
