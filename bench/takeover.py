@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from bench.environment import NAMESPACE, Environment
+from bench.environment import Environment
 from bench.figures import Figure
 from bench.waiting import BenchmarkError
 from tests.support.installation import Installation
@@ -68,7 +68,7 @@ async def _pods(
 
 
 async def _holder(environment: Environment) -> str:
-    body = await environment.kubernetes.get("Lease", "notifications", NAMESPACE)
+    body = await environment.kubernetes.get("Lease", "notifications-operator", "kube-system")
     return str(body["spec"].get("holderIdentity") or "")
 
 

@@ -22,10 +22,10 @@ from .handlers.definitions import DefinitionCheck
 from .handlers.login import Login
 from .handlers.resources import make_registry, make_settings
 from .handlers.resync import WatchCheck
-from .kube.candidacy import Candidacy, Candidate
+from .kube.candidacy import Candidate
 from .kube.client import KubernetesClient
 from .kube.events import EventRecorder
-from .kube.lease import LeaseElector
+from .kube.leadership import Leader, Leadership, Terms
 from .kube.transport import Transport
 from .processors.base import GatewayAddress
 from .processors.inbox.client import GatewayClient
@@ -61,8 +61,14 @@ class Application:
         self._reached = False
         self._waiting: dict[str, str] = {}
         self._background = BackgroundTasks()
-        self._elector = _elector(settings, client, identity=identity, changed=self._lead)
         recorder = EventRecorder(client, instance=settings.pod_name)
+        self._leadership = Leadership(
+            client,
+            _candidate(settings, identity=identity),
+            terms=_terms(settings),
+            changed=self._lead,
+            report=partial(_report, recorder, _pod(settings)),
+        )
         self._preferences = _preferences(settings.gateway)
         self._engine = Engine(
             settings=settings,
@@ -70,7 +76,7 @@ class Application:
             recorder=recorder,
             registry=ProcessorRegistry.installed(),
             holder=identity,
-            leadership=self._elector,
+            leadership=self._leadership,
             preferences=self._preferences,
             background=self._background,
         )
@@ -110,7 +116,7 @@ class Application:
             settings.server,
             readiness=self._readiness,
             measure=engine.measure,
-            remarks=lambda: engine.remarks,
+            remarks=self._remarks,
         )
         self._stop = asyncio.Event()
 
@@ -129,7 +135,7 @@ class Application:
                 work.cancel()
             await asyncio.gather(work, return_exceptions=self._stop.is_set())
             if self._reached:
-                await self._elector.release()
+                await self._leadership.release()
         finally:
             for task in (work, stop):
                 task.cancel()
@@ -155,7 +161,9 @@ class Application:
                 {
                     "watches": self._keep_watching,
                     "catalog": self._catalog.run,
-                    "leader election": self._elector.run,
+                    "leader election": self._leadership.elect,
+                    "Lease of earlier releases": self._leadership.succeed,
+                    "leadership": self._leadership.complete,
                     **{f"check of {plural}": check.run for plural, check in self._checks.items()},
                 }
             )
@@ -224,7 +232,7 @@ class Application:
             loop.add_signal_handler(number, self._stop.set)
 
     def _leads(self) -> bool:
-        return self._elector.epoch is not None
+        return self._leadership.epoch is not None
 
     def _lead(self) -> None:
         """Pass on that this process has begun or ceased to lead."""
@@ -247,29 +255,55 @@ class Application:
             "processors": self._waiting.get("processors"),
             "catalog": None if synced else catalog,
             "watch": "; ".join(watches) or None,
-            "lease": self._elector.problem,
+            "lease": self._leadership.problem,
             "tasks": self._background.problem,
         }
 
+    def _remarks(self) -> Mapping[str, str]:
+        leader = self._leadership.leader
+        standby = {} if leader is None else {"standby": leader.describe()}
+        return {**self._engine.remarks, **standby}
 
-def _elector(
-    settings: Settings, client: KubernetesClient, *, identity: str, changed: Callable[[], None]
-) -> LeaseElector:
-    election = settings.leader_election
-    candidate = Candidate(
+
+def _candidate(settings: Settings, *, identity: str) -> Candidate:
+    return Candidate(
         identity=identity,
         pod_name=settings.pod_name,
         pod_uid=settings.pod_uid,
-        duration=election.lease_duration,
+        install=f"{settings.namespace}/{settings.install}",
+        duration=settings.leader_election.lease_duration,
     )
-    return LeaseElector(
-        client,
-        namespace=settings.namespace,
-        name=election.lease_name,
-        candidacy=Candidacy(candidate),
+
+
+def _terms(settings: Settings) -> Terms:
+    election = settings.leader_election
+    return Terms(
+        namespace=election.namespace,
+        former_name=election.former_lease_name,
         renew_interval=election.renew_interval,
         retry_period=election.retry_period,
-        changed=changed,
+    )
+
+
+def _pod(settings: Settings) -> dict[str, str]:
+    """Return the pod of this process as a core/v1 ``ObjectReference``."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "namespace": settings.namespace,
+        "name": settings.pod_name,
+    }
+    return {**pod, "uid": settings.pod_uid} if settings.pod_uid else pod
+
+
+async def _report(recorder: EventRecorder, pod: Mapping[str, str], leader: Leader) -> None:
+    """Tell by an Event that another install leads."""
+    await recorder.record(
+        pod,
+        warning=True,
+        reason="StandingBy",
+        action="LeaderElection",
+        note=leader.describe(),
     )
 
 

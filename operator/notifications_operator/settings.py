@@ -83,10 +83,13 @@ class WatchSettings(BaseModel):
 
 
 class LeaseSettings(BaseModel):
-    """Leader election: of all processes only the holder of the Lease sends."""
+    """Leader election: of all processes in the cluster only the holder of the Lease sends."""
 
-    lease_name: Annotated[str, Field(min_length=1, max_length=253)] = "notifications-operator"
-    """Name of the Lease in the operator's own namespace."""
+    namespace: Annotated[str, Field(min_length=1, max_length=63)] = "kube-system"
+    """Namespace of the cluster's Lease, ``notifications-operator``; the same for all installs."""
+
+    former_lease_name: Annotated[str, Field(min_length=1, max_length=253)] = "notifications"
+    """Name of the Lease that earlier releases have in the operator's own namespace."""
 
     lease_duration: Annotated[int, Field(ge=1)] = 15
     """Seconds after which a Lease that is not renewed may be taken over."""
@@ -137,6 +140,9 @@ class Settings(BaseSettings):
 
     namespace: str
     """The operator's own namespace: its processors, Secrets and catalog are there."""
+
+    install: Annotated[str, Field(min_length=1, max_length=63)] = "notifications"
+    """Name of this install in its namespace."""
 
     pod_name: str = "local"
     """Name of the pod; part of the identity that claims carry."""

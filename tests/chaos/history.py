@@ -12,9 +12,9 @@ from tests.support.kubernetes import Object
 from .evidence import Key, Orphan, Row
 from .ledgers import is_sliced, rows_of, rows_of_slice
 from .operators import Operator
-from .stage import NAMESPACE, Stage
+from .stage import Stage
 
-LEASE = "notifications"
+LEASE = "notifications-operator"
 """Name of the Lease; the chart gives it the release's."""
 
 _RECORDED = ("Sent", "Failed", "Skipped")
@@ -66,7 +66,7 @@ class History:
 
     async def _lease(self) -> Object:
         """Return who leads since when, and note the epoch."""
-        body = await self._stage.kubernetes.get("Lease", LEASE, NAMESPACE)
+        body = await self._stage.kubernetes.get("Lease", LEASE, "kube-system")
         spec: Object = body["spec"]
         self._epoch = max(self._epoch, int(spec["leaseTransitions"]))
         return spec

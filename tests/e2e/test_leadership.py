@@ -66,14 +66,13 @@ async def start_replica(installation: Installation, tmp_path: Path) -> AsyncIter
 
 
 class Lease:
-    """The Lease of the installation, as the cluster has it."""
+    """The Lease, as the cluster has it."""
 
-    def __init__(self, kubernetes: Kubernetes, namespace: str) -> None:
+    def __init__(self, kubernetes: Kubernetes) -> None:
         self._kubernetes = kubernetes
-        self._namespace = namespace
 
     async def spec(self) -> Object:
-        body = await self._kubernetes.get("Lease", "notifications", self._namespace)
+        body = await self._kubernetes.get("Lease", "notifications-operator", "kube-system")
         spec: Object = body["spec"]
         return spec
 
@@ -91,8 +90,8 @@ class Lease:
 
 
 @pytest.fixture
-def lease(kubernetes: Kubernetes, installation: Installation) -> Lease:
-    return Lease(kubernetes, installation.namespace)
+def lease(kubernetes: Kubernetes) -> Lease:
+    return Lease(kubernetes)
 
 
 async def until(condition: Callable[[], bool], replica: Installation, seconds: float = 60) -> None:

@@ -21,6 +21,7 @@ from kubernetes.aio import client
 
 from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS, SLICES
 from notifications_operator.api.resource import GROUP, VERSION
+from notifications_operator.kube.candidacy import INSTALL_ANNOTATION
 from notifications_operator.kube.nesting import read_json
 from notifications_operator.kube.transport import Transport
 from tests.support.definitions import CRDS
@@ -92,6 +93,17 @@ class APIServer:
         """Whether somebody watches a kind now."""
         return bool(self._watchers.get(plural))
 
+    def hold_lease(self, namespace: str, name: str, holder: str, *, install: str) -> None:
+        """Let somebody hold a Lease for longer than any test takes."""
+        self._leases[name] = {
+            "metadata": {
+                "namespace": namespace,
+                "resourceVersion": "1",
+                "annotations": {INSTALL_ANNOTATION: install},
+            },
+            "spec": {"holderIdentity": holder, "leaseDurationSeconds": 3600},
+        }
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
         self.requests.append(f"{request.method} {request.path}")
@@ -158,6 +170,9 @@ class APIServer:
             self._watchers[plural].discard(queue)
 
     async def _lease(self, request: web.Request) -> web.Response:
+        listing = request.method == "GET" and "watch" not in request.query
+        if listing and request.path.endswith("/leases"):
+            return web.json_response({"metadata": {}, "items": list(self._leases.values())})
         text = await request.text()
         body = json.loads(text) if text else {}
         name = body.get("metadata", {}).get("name") or request.path.rsplit("/", 1)[-1]
@@ -167,7 +182,10 @@ class APIServer:
             lease = self._leases.setdefault(name, {"metadata": {}, "spec": {}})
             lease["spec"] |= body["spec"]
             self._version += 1
-            lease["metadata"] |= body["metadata"] | {"resourceVersion": str(self._version)}
+            lease["metadata"] |= body["metadata"] | {
+                "namespace": request.path.split("/namespaces/")[1].split("/")[0],
+                "resourceVersion": str(self._version),
+            }
         return web.json_response(self._leases[name])
 
 

@@ -80,6 +80,8 @@ class Installation:
     """Settings that differ from the chart's, by variable."""
     command: Sequence[str] | None = None
     """What is started; by default the installed ``notifications-operator run``."""
+    manifest: str | None = None
+    """What `apply` applied."""
 
     @property
     def helm(self) -> Helm:
@@ -103,6 +105,28 @@ class Installation:
             "--create-namespace",
             values=values,
         )
+
+    def apply(self, values: dict[str, Any]) -> None:
+        """Install the chart, or upgrade it, as ``helm template | kubectl apply`` does."""
+        apply = ("apply", "--server-side", "--force-conflicts", "--filename", "-")
+        kubeconfig = self.cluster.kubeconfig
+        kubectl(kubeconfig, *apply, stdin=self.helm.run("show", "crds", str(CHART)))
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
+        kubectl(kubeconfig, *apply, stdin=json.dumps(namespace))
+        self.manifest = self.helm.template(
+            values=values, release=self.release, namespace=self.namespace
+        )
+        kubectl(kubeconfig, *apply, stdin=self.manifest)
+
+    def uninstall(self) -> None:
+        """Remove what `install` or `apply` made, as a user does; the namespace stays."""
+        if self.manifest is not None:
+            delete = ("delete", "--ignore-not-found", "--filename", "-")
+            kubectl(self.cluster.kubeconfig, *delete, stdin=self.manifest)
+            self.manifest = None
+            return
+        target = (self.release, "--namespace", self.namespace, "--ignore-not-found")
+        self.helm.run("uninstall", *target)
 
     def start(self, *, server: str | None = None) -> None:
         """Start the operator; `wait_ready` waits for it.
@@ -162,6 +186,17 @@ class Installation:
                 return int(error.code)
         except (urllib.error.URLError, ConnectionError):
             return 0
+
+    def readiness(self) -> str:
+        """Return what the readiness probe says; nothing if nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz") as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.read().decode()
+        except (urllib.error.URLError, ConnectionError):
+            return ""
 
     def stop(self, *, seconds: float = 40) -> int:
         """Stop the operator as the kubelet does, and return its exit status."""

@@ -31,8 +31,12 @@ a template prints 1000000 as 1e+06.
   value: {{ toJson .Values.sendmailPaths | quote }}
 - name: NOTIFICATIONS_CATALOG__NAMESPACES
   value: {{ include "notifications.catalogNamespaces" . | quote }}
-- name: NOTIFICATIONS_LEADER_ELECTION__LEASE_NAME
-  value: {{ include "notifications.leaseName" . }}
+- name: NOTIFICATIONS_INSTALL
+  value: {{ include "notifications.fullname" . }}
+- name: NOTIFICATIONS_LEADER_ELECTION__NAMESPACE
+  value: {{ .Values.leaderElection.namespace }}
+- name: NOTIFICATIONS_LEADER_ELECTION__FORMER_LEASE_NAME
+  value: {{ include "notifications.formerLeaseName" . }}
 {{- $groups := dict
       "catalog" (list "settle" "removalSettle" "unreadableGrace" "unknownGrace")
       "delivery" (list "openWait" "processorGrace" "verifyInterval" "shutdownGrace")

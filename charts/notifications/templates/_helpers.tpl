@@ -56,7 +56,12 @@ app.kubernetes.io/component: operator
 {{- $image.repository }}{{ with $tag }}:{{ . }}{{ end }}{{ with $image.digest }}@{{ . }}{{ end }}
 {{- end }}
 
-{{- define "notifications.leaseName" -}}
+{{- /* The name of what is outside the release's namespace: unlike another release's of the same name. */ -}}
+{{- define "notifications.clusterName" -}}
+{{- printf "%s.%s" .Release.Namespace (include "notifications.fullname" .) }}
+{{- end }}
+
+{{- define "notifications.formerLeaseName" -}}
 {{- default (include "notifications.fullname" .) .Values.leaderElection.leaseName }}
 {{- end }}
 

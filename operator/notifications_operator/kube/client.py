@@ -313,6 +313,14 @@ class KubernetesClient:
         except NotFoundError:
             return None
 
+    async def list_leases(self, name: str) -> list[dict[str, Any]]:
+        """Return the Leases of one name in all namespaces, read through to the storage."""
+        # With this selector the right to list can be given for one name.
+        query = {"fieldSelector": f"metadata.name={name}"}
+        path = "/apis/coordination.k8s.io/v1/leases"
+        answer = await self._transport.request("GET", path, query=query)
+        return list(answer["items"])
+
     async def create_lease(
         self, namespace: str, name: str, *, metadata: Mapping[str, Any], spec: Mapping[str, Any]
     ) -> dict[str, Any]:

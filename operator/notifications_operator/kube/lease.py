@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
 from ..api.errors import ConflictError, KubernetesError
-from .candidacy import POD_UID_ANNOTATION, Bid, Candidacy, LeaseRecord
+from .candidacy import Bid, Candidacy, LeaseRecord
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,10 @@ class LeaseElector:
     retry_period
         Seconds between looks at a Lease that another holds, and before a failed request is tried
         again.
+    admit
+        Asked before the Lease is acquired: whether it may be, as far as others are concerned.
     changed
-        Called when the Lease was acquired, and when it was lost.
+        Called when the Lease was acquired or lost, has another holder, or became known.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class LeaseElector:
         candidacy: Candidacy,
         renew_interval: float,
         retry_period: float,
+        admit: Callable[[], Awaitable[bool]],
         changed: Callable[[], None],
     ) -> None:
         self._client = client
@@ -70,20 +73,50 @@ class LeaseElector:
         self._candidacy = candidacy
         self._renew_interval = renew_interval
         self._retry_period = retry_period
+        self._admit = admit
         self._changed = changed
-        self._announced: int | None = None
-        self._leader = ""
+        self._announced: tuple[int | None, str, bool] = (None, "", False)
+        self._nudged = asyncio.Event()
+        self._known = False
         self._problem: str | None = "not read yet"
 
     @property
     def epoch(self) -> int | None:
-        """The acquisition under which this process leads at this very moment, or ``None``."""
+        """The acquisition under which the Lease is held at this very moment, or ``None``."""
         return self._candidacy.epoch
 
     @property
     def problem(self) -> str | None:
         """Why it is not known who holds the Lease, or ``None`` if it is."""
         return None if self.epoch is not None else self._problem
+
+    @property
+    def title(self) -> str:
+        """Namespace and name of the Lease."""
+        return f"{self._namespace}/{self._name}"
+
+    @property
+    def record(self) -> LeaseRecord | None:
+        """The Lease as it was last seen."""
+        return self._candidacy.record
+
+    @property
+    def transitions(self) -> int:
+        """Greatest number of acquisitions that was seen."""
+        return self._candidacy.transitions
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether there was no such Lease when it was last read."""
+        return self._known and self.record is None
+
+    def outnumber(self, epoch: int) -> None:
+        """Acquire the Lease under a greater epoch than one that was under another."""
+        self._candidacy.outnumber(epoch)
+
+    def nudge(self) -> None:
+        """Look at the Lease now instead of after the usual pause."""
+        self._nudged.set()
 
     async def run(self) -> None:
         """Be a candidate until cancelled."""
@@ -93,7 +126,7 @@ class LeaseElector:
             await self._pause(succeeded=succeeded)
 
     async def release(self) -> None:
-        """Let another process lead at once; `run` has ended and nothing more is sent."""
+        """Let another process have the Lease at once; nothing more is done under it."""
         self._candidacy.resign()
         self._announce()
         for _ in range(RELEASE_TRIES):
@@ -111,34 +144,28 @@ class LeaseElector:
         if record is None or record.holder != self._candidacy.identity:
             return
         async with asyncio.timeout(self._renew_interval):
-            await self._client.patch_lease(
-                self._namespace,
-                self._name,
-                metadata={
-                    "resourceVersion": record.resource_version,
-                    "annotations": {POD_UID_ANNOTATION: None},
-                },
-                spec={"holderIdentity": ""},
-            )
-        logger.info("released the Lease")
+            await self._client.patch_lease(self._namespace, self._name, **record.emptied())
+        logger.info("released the Lease", extra={"lease": self.title})
 
     async def _attempt(self) -> bool:
         """Look at the Lease, and acquire or renew it if possible; False if that failed."""
         try:
             self._candidacy.observe(await self._read())
-            if (bid := self._candidacy.bid()) is not None:
+            self._known = True
+            admitted = not self._candidacy.is_open or await self._admit()
+            if admitted and (bid := self._candidacy.bid()) is not None:
                 self._candidacy.won(bid, await self._write(bid))
         except ConflictError:
             # Somebody was faster; who, the next look will tell.
             return False
         except (KubernetesError, TimeoutError) as error:
-            problem = f"the Lease {self._name}: {_describe(error)}"
+            problem = f"the Lease {self.title}: {_describe(error)}"
             if problem != self._problem:
                 logger.warning("could not read or renew the Lease: %s", problem)
             self._problem = problem
             return False
         self._problem = None
-        return True
+        return admitted
 
     async def _read(self) -> LeaseRecord | None:
         async with asyncio.timeout(self._renew_interval):
@@ -157,32 +184,29 @@ class LeaseElector:
         return LeaseRecord.read(body)
 
     def _announce(self) -> None:
-        """Say when this process begins or ceases to lead, and whom it stands by for."""
-        epoch = self.epoch
-        if epoch != self._announced:
-            if epoch is not None:
-                logger.info("leading", extra={"epoch": epoch})
-            else:
-                logger.warning("not leading any more: nothing new is sent")
+        """Say when the Lease was acquired or lost, has another holder, or became known."""
+        holder = self.record.holder if self.record else ""
+        state = self.epoch, holder, self.problem is None
+        if state != self._announced:
+            self._announced = state
             self._changed()
-            self._announced = epoch
-        record = self._candidacy.record
-        leader = record.holder if record else ""
-        if leader != self._leader:
-            self._leader = leader
-            if leader and epoch is None:
-                logger.info("standing by", extra={"leader": leader})
 
     async def _pause(self, *, succeeded: bool) -> None:
         """Wait until there is something to do: at the latest when the Lease is over."""
         rest = self._candidacy.remaining
         if self.epoch is not None:
             pause = self._renew_interval if succeeded else self._retry_period
-            await asyncio.sleep(min(pause, rest))
-        elif succeeded and (record := self._candidacy.record) is not None:
+            await self._rest(min(pause, rest))
+        elif succeeded and (record := self.record) is not None:
             await self._watch(record, min(self._retry_period, rest))
         else:
-            await asyncio.sleep(self._retry_period)
+            await self._rest(self._renew_interval if succeeded else self._retry_period)
+
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._nudged.wait()
+        self._nudged.clear()
 
     async def _watch(self, record: LeaseRecord, seconds: float) -> None:
         """Wait for a change of the Lease, so that one that is released is taken at once."""

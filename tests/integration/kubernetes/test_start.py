@@ -18,6 +18,7 @@ from notifications_operator.delivery.channel import Channel
 from notifications_operator.delivery.supervisor import Supervisor
 from notifications_operator.handlers import catalog, definitions, resync
 from notifications_operator.kube.client import KubernetesClient
+from notifications_operator.kube.leadership import LEASE_NAME
 from notifications_operator.settings import Settings
 from notifications_operator.telemetry import background
 from tests.support.api_server import APIServer, Fault, failing
@@ -123,6 +124,21 @@ async def test_what_is_not_there_yet_is_waited_for(
     ours = [item for item in caplog.records if item.name.startswith("notifications_operator")]
     assert not [item for item in ours if item.exc_info]
     assert not [item for item in ours if "\n" in item.getMessage()]
+
+
+async def test_a_standby_is_ready_and_says_which_install_leads(
+    server: APIServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In readiness, in one line of the log and in an Event."""
+    server.hold_lease("kube-system", LEASE_NAME, "mail-0_1", install="other/mail")
+    who = "another install of the notifications operator, other/mail, serves this cluster"
+    event = "POST /apis/events.k8s.io/v1/namespaces/operator/events"
+    async with operator(server, caplog) as running:
+        said = await running.until(lambda text: is_ready(text) and f"[!]standby {who}" in text)
+        assert "pod mail-0 in namespace other leads (Lease kube-system/" in said
+        await running.until(lambda text: event in server.requests)
+    assert len([item for item in caplog.records if who in item.getMessage()]) == 1
+    assert server.requests.count(event) == 1
 
 
 PROCESSOR = json.dumps(

@@ -140,6 +140,7 @@ EVERYTHING: dict[str, Any] = {
     "watch": {"resyncInterval": 300, "inactivityTimeout": 65.5},
     "replicaCount": 2,
     "leaderElection": {
+        "namespace": "mail-election",
         "leaseName": "mail",
         "leaseDuration": 30,
         "renewInterval": 9.5,

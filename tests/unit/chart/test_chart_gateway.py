@@ -94,7 +94,7 @@ def test_no_route_leads_to_the_internal_port(helm: Helm) -> None:
 
 def test_may_do_no_more_than_it_needs(helm: Helm) -> None:
     rendered = render(helm, {"gateway": GATEWAY})
-    names = ("notifications-gateway",)
+    names = ("notifications-gateway", "notifications-system.notifications-gateway")
     rules = {
         (document["kind"], document["metadata"].get("namespace")): document["rules"]
         for document in rendered

@@ -132,7 +132,6 @@ class TestSettings:
         settings = operator_settings(render(helm), monkeypatch)
         expected = Settings.model_construct(namespace="metadata.namespace").model_dump()
         expected |= {"pod_name": "metadata.name", "pod_uid": "metadata.uid"}
-        expected["leader_election"] |= {"lease_name": "notifications"}
         expected["catalog"] |= {"namespaces": ["notifications-system"]}
         assert settings.model_dump() == expected
 
@@ -142,8 +141,9 @@ class TestSettings:
         unchanged = {
             path for path, value in leaves(settings) if value == dict(leaves(defaults))[path]
         }
-        # The volume with the token is mounted where it is looked for.
-        assert unchanged == {"server.host", "server.port", "gateway.token_file"}
+        # The volume with the token is mounted where it is looked for; an install is called like
+        # its release.
+        assert unchanged == {"server.host", "server.port", "gateway.token_file", "install"}
         assert settings.catalog.namespaces == ["notifications-system", "org-data"]
         assert settings.catalog.settle == 0.5
         assert settings.catalog.unknown_grace == 1_000_000
@@ -189,9 +189,15 @@ class TestRights:
             (ours, "notificationprocessors/status", ("patch",)),
             ("events.k8s.io", "events", ("create", "patch")),
             ("apiextensions.k8s.io", "customresourcedefinitions", ("get",)),
+            ("coordination.k8s.io", "leases", ("list", "patch")),
         }
         assert rules(find(rendered, "Role", "notifications")) == {
             ("", "secrets", ("get",)),
+            ("coordination.k8s.io", "leases", ("get", "watch", "patch")),
+        }
+        election = find(rendered, "Role", "notifications-system.notifications")
+        assert election["metadata"]["namespace"] == "kube-system"
+        assert rules(election) == {
             ("coordination.k8s.io", "leases", ("get", "watch", "patch")),
             ("coordination.k8s.io", "leases", ("create",)),
         }
@@ -204,7 +210,7 @@ class TestRights:
             rendered = render(helm, CASES[name].values)
             pod = find(rendered, "Deployment")["spec"]["template"]["spec"]
             bindings = [d for d in rendered if d["kind"] in {"RoleBinding", "ClusterRoleBinding"}]
-            assert len(bindings) == 3
+            assert len(bindings) == 4
             for binding in bindings:
                 assert binding["subjects"] == [
                     {
@@ -213,6 +219,39 @@ class TestRights:
                         "namespace": "notifications-system",
                     }
                 ]
+
+    def test_leases_are_named(self, helm: Helm) -> None:
+        """But for the right to create them, which cannot be given for a name."""
+        election = {"namespace": "election", "leaseName": "mail"}
+        rendered = render(helm, {"leaderElection": election})
+        found = {
+            (document["metadata"].get("namespace"), *rule.get("resourceNames", ["any"]))
+            for document in rendered
+            if document["kind"] in {"Role", "ClusterRole"}
+            for rule in document["rules"]
+            if "leases" in rule["resources"] and rule["verbs"] != ["create"]
+        }
+        assert found == {
+            (None, "notifications-operator"),
+            ("election", "notifications-operator"),
+            ("notifications-system", "mail"),
+        }
+
+    def test_installs_of_one_name_share_nothing_outside_their_namespaces(self, helm: Helm) -> None:
+        """`helm template | kubectl apply` would overwrite what another install needs."""
+
+        def outside(namespace: str) -> set[tuple[str, str, str]]:
+            values = {"admission": {"enabled": False}, "gateway": {"enabled": True}}
+            manifest = helm.template(values=values, namespace=namespace)
+            return {
+                (document["kind"], metadata.get("namespace", ""), metadata["name"])
+                for document in documents(manifest)
+                if (metadata := document["metadata"]).get("namespace") != namespace
+                and document["kind"] != "Namespace"
+            }
+
+        one, other = outside("one"), outside("other")
+        assert one and not {found for found in one & other if found[1] != "notifications-inbox"}
 
     def test_secrets_can_be_narrowed(self, helm: Helm) -> None:
         def names(given: Document) -> Any:

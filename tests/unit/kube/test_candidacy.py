@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 )
 
 from notifications_operator.kube.candidacy import (
+    INSTALL_ANNOTATION,
     POD_UID_ANNOTATION,
     Bid,
     Candidacy,
@@ -26,6 +27,7 @@ from notifications_operator.kube.candidacy import (
 )
 
 DURATION = 15
+METADATA = {"namespace": "operator", "resourceVersion": "7"}
 
 
 @dataclass
@@ -43,15 +45,19 @@ class Clock:
 class Desk:
     """One candidate with a clock of its own."""
 
-    def __init__(self, identity: str = "a_1", *, pod_uid: str | None = None) -> None:
+    def __init__(
+        self, identity: str = "a_1", *, pod_uid: str | None = None, create: bool = True
+    ) -> None:
         self.clock = Clock()
         self.candidacy = Candidacy(
             Candidate(
                 identity=identity,
                 pod_name=identity.rpartition("_")[0],
                 pod_uid=pod_uid,
+                install="operator/notifications",
                 duration=DURATION,
             ),
+            create=create,
             monotonic=lambda: self.clock.monotonic,
             boottime=lambda: self.clock.boot,
         )
@@ -72,9 +78,11 @@ class Desk:
 
 def record(**fields: Any) -> LeaseRecord:
     values: dict[str, Any] = {
+        "namespace": "operator",
         "resource_version": "1",
         "holder": "b_1",
         "pod_uid": None,
+        "install": None,
         "duration": DURATION,
         "transitions": 1,
     }
@@ -84,23 +92,39 @@ def record(**fields: Any) -> LeaseRecord:
 class TestReading:
     def test_all_of_it(self) -> None:
         body = {
-            "metadata": {"resourceVersion": "7", "annotations": {POD_UID_ANNOTATION: "u"}},
+            "metadata": {
+                "namespace": "operator",
+                "resourceVersion": "7",
+                "annotations": {POD_UID_ANNOTATION: "u", INSTALL_ANNOTATION: "a/b"},
+            },
             "spec": {"holderIdentity": "a_1", "leaseDurationSeconds": 9, "leaseTransitions": 4},
         }
-        assert LeaseRecord.read(body) == LeaseRecord(
-            resource_version="7", holder="a_1", pod_uid="u", duration=9, transitions=4
+        found = LeaseRecord.read(body)
+        assert found == LeaseRecord(
+            namespace="operator",
+            resource_version="7",
+            holder="a_1",
+            pod_uid="u",
+            install="a/b",
+            duration=9,
+            transitions=4,
         )
+        assert found.pod == "a"
 
     @pytest.mark.parametrize("spec", [{}, {"spec": None}, {"spec": {"holderIdentity": None}}])
     def test_what_may_be_missing(self, spec: dict[str, Any]) -> None:
-        found = LeaseRecord.read({"metadata": {"resourceVersion": "7"}, **spec})
-        assert (found.holder, found.pod_uid, found.duration, found.transitions) == (
-            ("", None, None, 0)
-        )
+        found = LeaseRecord.read({"metadata": METADATA, **spec})
+        assert (found.holder, found.pod, found.pod_uid, found.install) == ("", "", None, None)
+        assert (found.duration, found.transitions) == (None, 0)
 
     def test_a_holder_of_any_length_is_cut(self) -> None:
-        body = {"metadata": {"resourceVersion": "7"}, "spec": {"holderIdentity": "x" * 2**20}}
-        assert len(LeaseRecord.read(body).holder) == 256
+        annotations = {INSTALL_ANNOTATION: "x" * 2**18}
+        body = {
+            "metadata": {**METADATA, "annotations": annotations},
+            "spec": {"holderIdentity": "x" * 2**20},
+        }
+        found = LeaseRecord.read(body)
+        assert (len(found.holder), len(found.install or "")) == (256, 256)
 
 
 class TestTaking:
@@ -182,6 +206,35 @@ class TestTaking:
         assert (bid.renewal, bid.epoch) == (False, lost.epoch + 1)
 
 
+class TestOneThatIsNotCreated:
+    """The Lease of earlier releases: taken if it is there."""
+
+    def test_there_is_nothing_to_take(self) -> None:
+        desk = Desk(create=False)
+        desk.candidacy.observe(None)
+        assert (desk.candidacy.bid(), desk.candidacy.is_open) == (None, False)
+        desk.candidacy.observe(record(holder=""))
+        assert (desk.bid().epoch, desk.candidacy.is_open) == (2, True)
+
+    def test_it_is_not_held_once_it_was_deleted(self) -> None:
+        desk = Desk(create=False)
+        desk.candidacy.observe(record(holder=""))
+        desk.candidacy.won(desk.bid(), record(holder="a_1", transitions=2))
+        assert desk.candidacy.epoch == 2
+        desk.candidacy.observe(None)
+        assert desk.candidacy.bid() is None
+
+
+def test_an_epoch_is_above_those_of_other_leases() -> None:
+    desk = Desk()
+    desk.candidacy.observe(record(holder="", transitions=3))
+    desk.candidacy.outnumber(7)
+    desk.candidacy.outnumber(5)
+    assert desk.bid().epoch == 8
+    desk.candidacy.observe(record(holder="", transitions=9))
+    assert desk.bid().epoch == 10
+
+
 class TestHolding:
     def test_from_before_the_request_was_sent(self) -> None:
         desk = Desk()
@@ -248,7 +301,10 @@ class TestHolding:
         desk.candidacy.observe(record(holder=""))
         bid = desk.bid()
         assert desk.candidacy.metadata_of(bid) == {
-            "annotations": {POD_UID_ANNOTATION: "uid-a"},
+            "annotations": {
+                POD_UID_ANNOTATION: "uid-a",
+                INSTALL_ANNOTATION: "operator/notifications",
+            },
             "resourceVersion": "1",
         }
         spec = desk.candidacy.spec_of(bid)
@@ -378,11 +434,10 @@ class Election(RuleBasedStateMachine):
         if request.bid.replaces != version:
             return None
         self.version += 1
-        self.store = LeaseRecord(
+        self.store = record(
             resource_version=str(self.version),
             holder=request.identity,
             pod_uid=request.pod_uid,
-            duration=DURATION,
             transitions=request.bid.epoch,
         )
         return self.store

@@ -319,6 +319,17 @@ async def test_lease_patch_is_compare_and_set(server: Peer, client: KubernetesCl
         await client.patch_lease("operator", "l", metadata=metadata, spec=spec)
 
 
+async def test_leases_of_a_name_are_listed_in_all_namespaces(
+    server: Peer, client: KubernetesClient
+) -> None:
+    """So that the right to list can be given for this one name."""
+    server.answer(reply({"items": [{"metadata": {"namespace": "a"}}]}))
+    assert await client.list_leases("l") == [{"metadata": {"namespace": "a"}}]
+    [found] = server.received
+    assert (found.method, found.path) == ("GET", "/apis/coordination.k8s.io/v1/leases")
+    assert found.query == {"fieldSelector": "metadata.name=l"}
+
+
 async def test_lease_is_watched_by_its_name(server: Peer, client: KubernetesClient) -> None:
     """So that the right to watch can be given for this one Lease."""
     event = {"type": "MODIFIED", "object": {"metadata": {}}}
