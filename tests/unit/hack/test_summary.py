@@ -37,6 +37,23 @@ def test_counts_and_says_why_something_was_skipped(
     ]
 
 
+def test_names_the_test_that_took_most_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peaks = "".join(
+        f'<testcase classname="m" name="{name}"><properties>'
+        f'<property name="peak_mib" value="{peak}"/></properties></testcase>'
+        for name, peak in (("small", 90), ("large", 300))
+    )
+    report = tmp_path / "unit.xml"
+    report.write_text(REPORT.format(more=peaks))
+
+    assert summary.main([str(report)]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "unit: at most 300 MiB in a process, by m::large"
+    )
+
+
 @pytest.mark.parametrize("how", ["failure", "error"])
 def test_failures_and_errors_fail(
     how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
