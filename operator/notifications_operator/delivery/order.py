@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from ..api.notification import Severity
@@ -43,15 +43,13 @@ class _Turn:
     since: float
     members: OrderedDict[str, Applicant] = field(default_factory=OrderedDict)
 
-    def head(self, behind: Collection[str]) -> Applicant:
-        """Return who is next of them."""
-        first = None
-        for item in self.members.values():
-            if not (item.last or item.uid in behind):
-                return item
-            first = first or item
-        assert first is not None
-        return first
+    def head(self, behind: Collection[str]) -> Applicant | None:
+        """Return who is next of them, ``None`` if all come after the others."""
+        return next((item for uid, item in self.members.items() if uid not in behind), None)
+
+
+_Line = OrderedDict[str, _Turn]
+"""Turns of one severity by namespace, which stand in the order in which they began to wait."""
 
 
 class FairQueue:
@@ -61,35 +59,39 @@ class FairQueue:
     large broadcast holds nobody up. A turn that has waited is raised, without bound, so that
     nobody starves; it has waited since it was last served, so that whoever has much to send does
     not overtake those who come later.
+
+    A turn that begins to wait goes to the end of its line, so the first of a line has waited
+    longest: only the first ones of the lines are compared, however many namespaces wait.
     """
 
     def __init__(self) -> None:
-        self._turns: dict[Severity, OrderedDict[str, _Turn]] = {
-            severity: OrderedDict() for severity in Severity
+        self._lines: dict[tuple[bool, Severity], _Line] = {
+            (last, severity): OrderedDict() for last in (False, True) for severity in Severity
         }
-        self._severities: dict[str, Severity] = {}
+        self._applicants: dict[str, Applicant] = {}
 
     def __len__(self) -> int:
-        return len(self._severities)
+        return len(self._applicants)
 
     def put(self, applicant: Applicant, now: float) -> None:
         """Add an applicant at the end of its turn, or replace it where it stands."""
-        if self._severities.get(applicant.uid, applicant.severity) is not applicant.severity:
+        known = self._applicants.get(applicant.uid)
+        if known is not None and self._line(known) is not self._line(applicant):
             self.remove(applicant.uid)
-        turns = self._turns[applicant.severity]
-        turn = turns.setdefault(applicant.namespace, _Turn(since=now))
+        turn = self._line(applicant).setdefault(applicant.namespace, _Turn(since=now))
         turn.members[applicant.uid] = applicant
-        self._severities[applicant.uid] = applicant.severity
+        self._applicants[applicant.uid] = applicant
 
     def remove(self, uid: str) -> None:
         """Take an applicant out, if it is there."""
-        severity = self._severities.pop(uid, None)
-        if severity is None:
+        applicant = self._applicants.pop(uid, None)
+        if applicant is None:
             return
-        turns = self._turns[severity]
-        for namespace, turn in list(turns.items()):
-            if turn.members.pop(uid, None) is not None and not turn.members:
-                del turns[namespace]
+        line = self._line(applicant)
+        members = line[applicant.namespace].members
+        del members[uid]
+        if not members:
+            del line[applicant.namespace]
 
     def peek(
         self, now: float, *, urgent_only: bool, behind: Collection[str] = ()
@@ -103,31 +105,48 @@ class FairQueue:
         urgent_only
             Whether only critical and high ones may be chosen.
         behind
-            Notifications that come after all others.
+            Notifications that come after all others; those of them that wait longest are walked
+            past, each time.
         """
-        best: tuple[bool, int, int, int, Applicant] | None = None
-        for severity, turns in self._turns.items():
-            if urgent_only and severity.rank > URGENT_RANK:
-                continue
-            for position, turn in enumerate(turns.values()):
-                waited = int((now - turn.since) // AGING_SECONDS)
-                head = turn.head(behind)
-                late = head.last or head.uid in behind
-                if late and urgent_only:
-                    continue
-                place = (late, severity.rank - waited, severity.rank, position, head)
-                if best is None or place[:4] < best[:4]:
-                    best = place
-        return best[4] if best else None
+        lines = [
+            (severity, line)
+            for (last, severity), line in self._lines.items()
+            if not last and not (urgent_only and severity.rank > URGENT_RANK)
+        ]
+        found = _first(lines, now, behind)
+        if found is not None or urgent_only:
+            return found
+        return _first([(severity, line) for (_, severity), line in self._lines.items()], now, ())
 
     def served(self, applicant: Applicant, amount: int, now: float) -> None:
         """Note that an applicant got slots: it leaves, or goes to the end of its turn."""
         applicant.wanted -= amount
-        turns = self._turns[applicant.severity]
-        turns.move_to_end(applicant.namespace)
-        turn = turns[applicant.namespace]
+        line = self._line(applicant)
+        line.move_to_end(applicant.namespace)
+        turn = line[applicant.namespace]
         turn.since = now
         if applicant.wanted > 0:
             turn.members.move_to_end(applicant.uid)
         else:
             self.remove(applicant.uid)
+
+    def _line(self, applicant: Applicant) -> _Line:
+        return self._lines[applicant.last, applicant.severity]
+
+
+def _first(
+    lines: Iterable[tuple[Severity, _Line]], now: float, behind: Collection[str]
+) -> Applicant | None:
+    """Return the most severe of the lines' first applicants, their waiting counted in."""
+    best: tuple[tuple[int, int], Applicant] | None = None
+    for severity, line in lines:
+        for turn in line.values():
+            head = turn.head(behind)
+            if head is None:
+                continue
+            waited = int((now - turn.since) // AGING_SECONDS)
+            place = (severity.rank - waited, severity.rank)
+            if best is None or place < best[0]:
+                best = (place, head)
+            break
+    return best[1] if best else None

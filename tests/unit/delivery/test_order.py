@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications_operator.api.notification import Severity
+from notifications_operator.delivery import order
 from notifications_operator.delivery.order import AGING_SECONDS, Applicant, FairQueue
 
 _uids = count()
@@ -21,6 +24,7 @@ def applicant(
     *,
     wanted: int = 1,
     uid: str | None = None,
+    last: bool = False,
 ) -> Applicant:
     return Applicant(
         uid=uid or f"{namespace}-{severity}-{next(_uids)}",
@@ -28,6 +32,7 @@ def applicant(
         severity=severity,
         wanted=wanted,
         grant=lambda amount: None,
+        last=last,
     )
 
 
@@ -232,3 +237,105 @@ def test_those_behind_and_the_last_come_after_all_others() -> None:
     assert queue.peek(0, urgent_only=False) is second
     assert queue.peek(0, urgent_only=True, behind={second.uid}) is None
     assert drained(queue) == [second.uid, third.uid, first.uid]
+
+
+class SimpleQueue:
+    """The order by its definition: everybody is compared with everybody each time."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Applicant] = []
+        self.since: dict[tuple[bool, Severity, str], tuple[float, int]] = {}
+        self.ticks = count()
+
+    def put(self, item: Applicant, now: float) -> None:
+        for place, known in enumerate(self.waiting):
+            if known.uid == item.uid and turn_of(known) == turn_of(item):
+                self.waiting[place] = item
+                return
+        self.remove(item.uid)
+        self.since.setdefault(turn_of(item), (now, next(self.ticks)))
+        self.waiting.append(item)
+
+    def remove(self, uid: str) -> None:
+        self.waiting = [item for item in self.waiting if item.uid != uid]
+        turns = {turn_of(item) for item in self.waiting}
+        self.since = {turn: since for turn, since in self.since.items() if turn in turns}
+
+    def peek(self, now: float, *, urgent_only: bool, behind: Collection[str]) -> Applicant | None:
+        def place(item: Applicant) -> tuple[bool, int, int, bool, int]:
+            since, tick = self.since[turn_of(item)]
+            waited = int((now - since) // AGING_SECONDS)
+            late = item.last or item.uid in behind
+            return (late, item.severity.rank - waited, item.severity.rank, item.last, tick)
+
+        chosen = [
+            item
+            for item in self.waiting
+            if not urgent_only or (item.urgent and item.uid not in behind)
+        ]
+        return min(chosen, key=place, default=None)
+
+    def served(self, item: Applicant, now: float) -> None:
+        self.since[turn_of(item)] = (now, next(self.ticks))
+        self.waiting.remove(item)
+        if item.wanted > 0:
+            self.waiting.append(item)
+        else:
+            self.remove(item.uid)
+
+
+def turn_of(item: Applicant) -> tuple[bool, Severity, str]:
+    return (item.last, item.severity, item.namespace)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("put"), st.integers(0, 9), SEVERITIES, st.booleans(), st.integers(1, 3)),
+        st.tuples(st.just("remove"), st.integers(0, 9)),
+        st.tuples(st.just("serve"), st.booleans(), st.frozensets(st.integers(0, 9), max_size=4)),
+        st.tuples(st.just("wait"), st.floats(0, 2 * AGING_SECONDS)),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_order_is_that_of_the_definition(steps: list[tuple[Any, ...]]) -> None:
+    queue, simple, now = FairQueue(), SimpleQueue(), 0.0
+    for step in steps:
+        match step:
+            case ("put", int(number), Severity() as severity, bool(last), int(wanted)):
+                item = applicant(
+                    "abc"[number % 3], severity, wanted=wanted, uid=f"n{number}", last=last
+                )
+                queue.put(item, now)
+                simple.put(item, now)
+            case ("remove", int(number)):
+                queue.remove(f"n{number}")
+                simple.remove(f"n{number}")
+            case ("wait", float(seconds)):
+                now += seconds
+            case ("serve", bool(urgent_only), frozenset() as numbers):
+                behind = {f"n{number}" for number in numbers}
+                found = queue.peek(now, urgent_only=urgent_only, behind=behind)
+                assert found is simple.peek(now, urgent_only=urgent_only, behind=behind)
+                if found is not None:
+                    queue.served(found, 1, now)
+                    simple.served(found, now)
+        assert len(queue) == len(simple.waiting)
+
+
+def test_choosing_looks_at_few_turns_however_many_namespaces_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[str] = []
+    head = order._Turn.head
+
+    def counted(turn: order._Turn, behind: Collection[str]) -> Applicant | None:
+        looks.append("look")
+        return head(turn, behind)
+
+    monkeypatch.setattr(order._Turn, "head", counted)
+    queue = queue_of(*(applicant(f"ns{n}", last=n % 2 == 0) for n in range(1000)))
+    assert len(drained(queue)) == 1000
+    assert len(looks) <= 2 * len(Severity) * 1001
