@@ -143,6 +143,11 @@ class Place:
         before = len(self.leases.requests)
         await self.until(lambda: all(item in self.leases.requests[before:] for item in operations))
 
+    async def renewed(self) -> None:
+        """Wait for the answer to a renewal that comes after now: another has begun since."""
+        before = self.leases.requests.count("patch")
+        await self.until(lambda: self.leases.requests.count("patch") >= before + 2)
+
 
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
@@ -160,9 +165,10 @@ async def test_the_first_leads_and_renews(place: Place) -> None:
     assert place.leases.body["metadata"]["annotations"] == {POD_UID_ANNOTATION: "uid-a"}
     for _ in range(5):
         place.now += DURATION - 1
-        await place.requested("get", "patch")
-        await place.until(lambda: elector.epoch == 1)
+        await place.renewed()
+        assert elector.epoch == 1
     assert place.leases.spec["leaseTransitions"] == 1
+    assert set(place.leases.requests[2:]) == {"patch"}, "the version is known: no look before"
     assert place.changes == [("a_1", 1)]
     assert elector.problem is None
 
@@ -219,7 +225,7 @@ async def test_a_leader_that_cannot_renew_ends_and_begins_a_new_epoch(place: Pla
     elector = place.start("a_1")
     await place.until(lambda: elector.epoch == 1)
     place.leases.fault = lambda operation: UnavailableError("connection refused")
-    await place.requested("get")
+    await place.requested("patch")
     place.now += DURATION - 1
     assert (elector.epoch, elector.problem) == (1, None), "nobody else can have it yet"
     place.now += 1
@@ -251,7 +257,29 @@ async def test_a_renewal_whose_answer_was_lost_changes_nothing(place: Place) -> 
     await place.until(lambda: elector.epoch == 1)
     place.leases.lose_next_answer = True
     await place.until(lambda: not place.leases.lose_next_answer)
-    await place.requested("get", "patch")
+    await place.renewed()
+    assert elector.epoch == 1
+    assert place.changes == [("a_1", 1)]
+
+
+async def test_a_lease_that_somebody_touched_is_read_and_renewed_at_once(place: Place) -> None:
+    """Without a pause in between: a renewal whose answer was lost has cost time already."""
+    elector = place.start("a_1", retry=1000)
+    await place.until(lambda: elector.epoch == 1)
+    place.leases.edit(**place.leases.spec)
+    before = len(place.leases.requests)
+    await place.requested("get")
+    await place.until(
+        lambda: place.leases.requests[before:][:4] == ["patch", "get", *["patch"] * 2]
+    )
+    assert place.changes == [("a_1", 1)]
+
+
+async def test_a_deleted_lease_is_made_again_by_its_holder(place: Place) -> None:
+    elector = place.start("a_1", retry=1000)
+    await place.until(lambda: elector.epoch == 1)
+    place.leases.body = None
+    await place.until(lambda: place.leases.body is not None)
     assert elector.epoch == 1
     assert place.changes == [("a_1", 1)]
 
