@@ -24,9 +24,9 @@ from .handlers.resources import make_registry, make_settings
 from .handlers.resync import WatchCheck
 from .kube.candidacy import Candidacy, Candidate
 from .kube.client import KubernetesClient
+from .kube.clients import Clients
 from .kube.events import EventRecorder
 from .kube.lease import LeaseElector
-from .kube.transport import Transport
 from .processors.base import GatewayAddress
 from .processors.inbox.client import GatewayClient
 from .processors.inbox.preferences import CONCURRENCY, GatewayPreferences
@@ -53,15 +53,16 @@ T = TypeVar("T")
 class Application:
     """One process of the operator."""
 
-    def __init__(self, settings: Settings, client: KubernetesClient) -> None:
+    def __init__(self, settings: Settings, clients: Clients) -> None:
         metrics.set_build(metadata.version("notifications-operator"))
         identity = f"{settings.pod_name}_{secrets.token_hex(4)}"
-        self._client = client
+        self._clients = clients
+        self._client = client = clients.work
         self._namespace = settings.namespace
         self._reached = False
         self._waiting: dict[str, str] = {}
         self._background = BackgroundTasks()
-        self._elector = _elector(settings, client, identity=identity, changed=self._lead)
+        self._elector = _elector(settings, clients.lease, identity=identity, changed=self._lead)
         recorder = EventRecorder(client, instance=settings.pod_name)
         self._preferences = _preferences(settings.gateway)
         self._engine = Engine(
@@ -75,7 +76,7 @@ class Application:
             background=self._background,
         )
         self._catalog = CatalogFeed(
-            client,
+            clients.watches,
             recorder,
             namespaces=settings.catalog.namespaces or [settings.namespace],
             settings=settings.catalog,
@@ -135,7 +136,7 @@ class Application:
                 task.cancel()
             await asyncio.gather(work, stop, return_exceptions=True)
             await self._server.close()
-            await self._client.close()
+            await self._clients.close()
             if self._preferences is not None:
                 await self._preferences.close()
 
@@ -284,5 +285,4 @@ def _preferences(settings: GatewaySettings) -> GatewayPreferences | None:
 
 async def run(settings: Settings) -> None:
     """Run the operator with these settings."""
-    client = KubernetesClient(await Transport.connect())
-    await Application(settings, client).run()
+    await Application(settings, await Clients.connect()).run()
