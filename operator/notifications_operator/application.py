@@ -23,10 +23,9 @@ from .handlers.login import Login
 from .handlers.resources import make_registry, make_settings
 from .handlers.resync import WatchCheck
 from .kube.candidacy import Candidate
-from .kube.client import KubernetesClient
+from .kube.clients import Clients
 from .kube.events import EventRecorder
 from .kube.leadership import Leader, Leadership, Terms
-from .kube.transport import Transport
 from .processors.base import GatewayAddress
 from .processors.inbox.client import GatewayClient
 from .processors.inbox.preferences import CONCURRENCY, GatewayPreferences
@@ -53,17 +52,18 @@ T = TypeVar("T")
 class Application:
     """One process of the operator."""
 
-    def __init__(self, settings: Settings, client: KubernetesClient) -> None:
+    def __init__(self, settings: Settings, clients: Clients) -> None:
         metrics.set_build(metadata.version("notifications-operator"))
         identity = f"{settings.pod_name}_{secrets.token_hex(4)}"
-        self._client = client
+        self._clients = clients
+        self._client = client = clients.work
         self._namespace = settings.namespace
         self._reached = False
         self._waiting: dict[str, str] = {}
         self._background = BackgroundTasks()
         recorder = EventRecorder(client, instance=settings.pod_name)
         self._leadership = Leadership(
-            client,
+            clients.lease,
             _candidate(settings, identity=identity),
             terms=_terms(settings),
             changed=self._lead,
@@ -81,7 +81,7 @@ class Application:
             background=self._background,
         )
         self._catalog = CatalogFeed(
-            client,
+            clients.watches,
             recorder,
             namespaces=settings.catalog.namespaces or [settings.namespace],
             settings=settings.catalog,
@@ -141,7 +141,7 @@ class Application:
                 task.cancel()
             await asyncio.gather(work, stop, return_exceptions=True)
             await self._server.close()
-            await self._client.close()
+            await self._clients.close()
             if self._preferences is not None:
                 await self._preferences.close()
 
@@ -318,5 +318,4 @@ def _preferences(settings: GatewaySettings) -> GatewayPreferences | None:
 
 async def run(settings: Settings) -> None:
     """Run the operator with these settings."""
-    client = KubernetesClient(await Transport.connect())
-    await Application(settings, client).run()
+    await Application(settings, await Clients.connect()).run()

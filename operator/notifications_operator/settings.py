@@ -108,6 +108,12 @@ class LeaseSettings(BaseModel):
                 f"({self.retry_period:g}) must together be less than lease_duration "
                 f"({self.lease_duration}), so that one renewal may fail"
             )
+        if 3 * self.renew_interval > self.lease_duration:
+            raise ValueError(
+                f"renew_interval ({self.renew_interval:g}) must be at most a third of "
+                f"lease_duration ({self.lease_duration}): a renewal, the interval after it and "
+                "the next renewal must end within the duration, and each may take an interval"
+            )
         return self
 
 

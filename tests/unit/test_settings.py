@@ -107,6 +107,7 @@ def test_limits_have_overrides_by_namespace(monkeypatch: pytest.MonkeyPatch) -> 
         ("GATEWAY__URL", "http://gateway:8080/base", "gateway.url"),
         ("GATEWAY__URL", "http://user:pass@gateway", "gateway.url"),
         ("LEADER_ELECTION__LEASE_DURATION", "7", "leader_election"),
+        ("LEADER_ELECTION__LEASE_DURATION", "14", "leader_election"),
         ("LEADER_ELECTION__RETRY_PERIOD", "10", "leader_election"),
     ],
 )

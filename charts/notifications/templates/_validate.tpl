@@ -29,6 +29,9 @@ messages shows a credential.
 {{- if ge (addf .renewInterval .retryPeriod) (float64 .leaseDuration) }}
 {{- $problems = append $problems (printf "leaderElection.renewInterval (%v) and leaderElection.retryPeriod (%v) must together be less than leaderElection.leaseDuration (%v), so that one renewal may fail." .renewInterval .retryPeriod .leaseDuration) }}
 {{- end }}
+{{- if gt (mulf .renewInterval 3) (float64 .leaseDuration) }}
+{{- $problems = append $problems (printf "leaderElection.renewInterval (%v) must be at most a third of leaderElection.leaseDuration (%v): two renewals and the interval between them must end within it, and each may take an interval." .renewInterval .leaseDuration) }}
+{{- end }}
 {{- end }}
 {{- with .Values.gateway }}
 {{- if .enabled }}

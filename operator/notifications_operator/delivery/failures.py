@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime, timedelta
+from random import random
 
 from ..api.errors import (
     ConflictError,
@@ -17,6 +18,7 @@ from ..api.reasons import Reason
 from .attempts import Attempts
 from .deadlines import LONGEST_WAIT
 from .denials import deadline_of, denied_status, describe_denial, is_said
+from .retry import back_off
 from .slices.book import SlicePruned
 from .stored import StatusPruned, Stored
 
@@ -154,7 +156,7 @@ class Failures:
     def _back_off(self) -> float:
         self._attempts.let_slots_go()
         self.count += 1
-        return min(0.25 * 2.0 ** min(self.count, 7), 30.0)
+        return back_off(self.count, jitter=random())  # noqa: S311 - spreads retries, guards nothing
 
 
 def _loop_time() -> float:

@@ -15,7 +15,14 @@ from .order import Applicant, FairQueue
 from .throttle import Throttle
 
 WINDOW_SECONDS = 2.0
-"""The claim window is what the processor sent in this many seconds (DESIGN section 2.2)."""
+"""The claim window is what the processor sent in this many seconds and two writes.
+
+A slot is held for two writes, its claim's and its record's, besides the send: a horizon that does
+not cover them never sees more than the slots there are, and the window cannot grow.
+"""
+
+WRITE_WEIGHT = 0.125
+"""Weight of the newest write in the measured time of one."""
 
 WINDOW_LIMIT = 128
 """Most claims of one processor at a time: the bound of the doubt after a crash."""
@@ -74,6 +81,7 @@ class Lane:
         self._held: Counter[str] = Counter()
         self._urgent: set[str] = set()
         self._finished: deque[float] = deque(maxlen=WINDOW_LIMIT)
+        self._write_seconds: float | None = None
         self._open = False
         self._probing: _Probing | None = None
         self.configure(limits)
@@ -106,7 +114,7 @@ class Lane:
         """How many slots there are now."""
         if self._fixed_window is not None:
             return self._fixed_window
-        horizon = self._clock() - WINDOW_SECONDS
+        horizon = self._clock() - WINDOW_SECONDS - 2 * (self._write_seconds or 0.0)
         while self._finished and self._finished[0] < horizon:
             self._finished.popleft()
         return min(max(len(self._finished), self._concurrency), WINDOW_LIMIT)
@@ -189,6 +197,11 @@ class Lane:
         raises.
         """
         return _Sending(self._sending, self._throttle, self._note_finished)
+
+    def note_write(self, seconds: float) -> None:
+        """Take the time that one write of claims took."""
+        before = seconds if self._write_seconds is None else self._write_seconds
+        self._write_seconds = before + WRITE_WEIGHT * (seconds - before)
 
     def _note_finished(self) -> None:
         self._finished.append(self._clock())

@@ -1,4 +1,4 @@
-"""When a failed delivery is tried again."""
+"""When a failed delivery, or a failed request for one, is tried again."""
 
 from __future__ import annotations
 
@@ -39,6 +39,20 @@ def retry_delay(
         return delay
     never = policy.max_age.total_seconds() + 1
     return max(delay, timedelta(seconds=min(never, max(0.0, retry_after))))
+
+
+def back_off(failures: int, *, jitter: float) -> float:
+    """Return the seconds before a step is tried again that met with a failing API server.
+
+    Parameters
+    ----------
+    failures
+        How many have failed in a row, at least one; the delay doubles with each, up to 30 s.
+    jitter
+        Random number from 0 to 1: takes up to half off, because all the Notifications that an
+        outage has stopped failed in the same moment.
+    """
+    return min(0.25 * 2.0 ** min(failures, 7), 30.0) * (1 - jitter / 2)
 
 
 def exhausted(policy: RetryPolicy, *, attempts: int, opened: datetime, next_time: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -20,8 +21,15 @@ class Slots:
     """
 
     def __init__(
-        self, supervisor: Supervisor, *, uid: str, namespace: str, wake: Callable[[], None]
+        self,
+        supervisor: Supervisor,
+        *,
+        uid: str,
+        namespace: str,
+        wake: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._clock = clock
         self._supervisor = supervisor
         self._uid = uid
         self._namespace = namespace
@@ -30,6 +38,7 @@ class Slots:
         self._used: Counter[str] = Counter()
         self._early: Counter[str] = Counter()
         self._applied: set[str] = set()
+        self._asked: dict[str, float] = {}
         self._lanes: dict[str, Lane] = {}
 
     @property
@@ -43,6 +52,7 @@ class Slots:
         if lane is not None and self._granted[processor] < wanted:
             missing = wanted - self._granted[processor]
             self._apply(lane, processor, missing, severity, last=last)
+        self._asked[processor] = self._clock()
         return self._granted[processor]
 
     def exchange(self, processor: str, *, finished: int, wanted: int) -> int:
@@ -55,7 +65,7 @@ class Slots:
         return lane.exchange(self._uid, finished=own, wanted=beyond)
 
     def used(self, processor: str, amount: int) -> None:
-        """Note that claims are stored.
+        """Note that claims are stored, and how long that took since slots were asked for.
 
         A claim whose answer was lost may come to light after its slot was given back; it takes
         one all the same.
@@ -63,6 +73,8 @@ class Slots:
         lane = self._lane(processor)
         if lane is None:
             return
+        if (asked := self._asked.pop(processor, None)) is not None:
+            lane.note_write(self._clock() - asked)
         missing = amount - self._granted[processor]
         if missing > 0:
             lane.take(self._uid, missing)
@@ -84,6 +96,7 @@ class Slots:
     def give_back(self, processor: str) -> None:
         """Withdraw the application and give back what is not used."""
         lane = self._lane(processor)
+        self._asked.pop(processor, None)
         if lane is None:
             return
         if processor in self._applied:
@@ -128,7 +141,7 @@ class Slots:
         lane = channel.lane if channel else None
         if lane is not self._lanes.get(processor):
             self._applied.discard(processor)
-            for counter in (self._granted, self._used, self._early, self._lanes):
+            for counter in (self._granted, self._used, self._early, self._lanes, self._asked):
                 counter.pop(processor, None)
             if lane is not None:
                 self._lanes[processor] = lane

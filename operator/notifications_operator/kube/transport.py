@@ -60,9 +60,19 @@ class Transport:
         self._api = api
 
     @classmethod
-    async def connect(cls) -> Transport:
-        """Make a transport from ``$KUBECONFIG`` if it is set, else from the service account."""
+    async def connect(cls, *, bounded: bool = True) -> Transport:
+        """Make a transport from ``$KUBECONFIG`` if it is set, else from the service account.
+
+        Parameters
+        ----------
+        bounded
+            Whether requests beyond a hundred at a time wait for a connection, without which
+            as many are opened as are needed.
+        """
         configuration = client.Configuration()
+        if not bounded:
+            # For aiohttp, which gets it as it is, that is no limit.
+            configuration.connection_pool_maxsize = 0
         if os.environ.get("KUBECONFIG"):
             await config.load_kube_config(client_configuration=configuration)
         else:

@@ -18,6 +18,7 @@ from notifications_operator.delivery.channel import Channel
 from notifications_operator.delivery.supervisor import Supervisor
 from notifications_operator.handlers import catalog, definitions, resync
 from notifications_operator.kube.client import KubernetesClient
+from notifications_operator.kube.clients import Clients
 from notifications_operator.kube.leadership import LEASE_NAME
 from notifications_operator.settings import Settings
 from notifications_operator.telemetry import background
@@ -88,7 +89,12 @@ async def operator(server: APIServer, caplog: pytest.LogCaptureFixture) -> Async
             "catalog": {"settle": 0.01},
         }
     )
-    running = Operator(Application(settings, KubernetesClient(server.transport())), caplog)
+    clients = Clients(
+        work=KubernetesClient(server.transport()),
+        lease=KubernetesClient(server.transport()),
+        watches=KubernetesClient(server.transport()),
+    )
+    running = Operator(Application(settings, clients), caplog)
     try:
         yield running
     finally:

@@ -586,6 +586,11 @@ class TestRefused:
                 "leaderElection.renewInterval (5) and leaderElection.retryPeriod (2) must "
                 "together be less than leaderElection.leaseDuration (7)",
             ),
+            (
+                {"leaderElection": {"leaseDuration": 14}},
+                "leaderElection.renewInterval (5) must be at most a third of "
+                "leaderElection.leaseDuration (14)",
+            ),
         ],
     )
     def test_what_cannot_be_together_in_a_sentence(

@@ -102,6 +102,33 @@ async def test_window_is_what_was_sent_lately() -> None:
     assert lane.window == 4
 
 
+async def test_window_grows_however_slow_the_writes_are() -> None:
+    clock = Clock()
+    lane = open_lane(2, clock)
+    holder = Holder(lane, "n", severity=Severity.HIGH)
+    for _ in range(20):
+        holder.granted = 0
+        holder.apply(WINDOW_LIMIT)
+        lane.withdraw("n")
+        clock.now += 1.5
+        lane.note_write(1.5)
+        await send(lane, holder.granted)
+        clock.now += 1.5
+        lane.release("n", holder.granted)
+    assert lane.window == WINDOW_LIMIT
+
+
+async def test_one_slow_write_does_not_widen_the_window_for_long() -> None:
+    clock = Clock()
+    lane = open_lane(4, clock)
+    await send(lane, 50)
+    lane.note_write(30)
+    for _ in range(50):
+        lane.note_write(0.01)
+    clock.now += WINDOW_SECONDS + 0.2
+    assert lane.window == 4
+
+
 async def test_window_is_bounded() -> None:
     lane = open_lane(4)
     await send(lane, 3 * WINDOW_LIMIT)

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from notifications_operator.api.processor import RetryPolicy
-from notifications_operator.delivery.retry import exhausted, retry_delay
+from notifications_operator.delivery.retry import back_off, exhausted, retry_delay
 from tests.unit.delivery.builders import NOW, seconds
 
 DELAYS = st.timedeltas(min_value=timedelta(milliseconds=100), max_value=timedelta(days=16_000))
@@ -115,3 +115,15 @@ def test_senseless_retry_after_does_not_count(
 def test_exhausted(attempts: int, next_time: datetime, expected: bool) -> None:
     policy = RetryPolicy(max_attempts=3, max_age=seconds(3600))
     assert exhausted(policy, attempts=attempts, opened=NOW, next_time=next_time) is expected
+
+
+def test_back_off_doubles_up_to_its_bound() -> None:
+    delays = [back_off(failures, jitter=0) for failures in range(1, 10)]
+    assert delays == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+@given(st.integers(min_value=1, max_value=10**6), JITTER)
+def test_back_off_is_spread_over_half_of_itself(failures: int, jitter: float) -> None:
+    longest = back_off(failures, jitter=0)
+    assert longest / 2 <= back_off(failures, jitter=jitter) <= longest
+    assert back_off(failures, jitter=0.5) == longest * 0.75

@@ -57,6 +57,30 @@ def test_obtained_used_recorded() -> None:
     assert lane.held == 0
 
 
+async def test_the_lane_learns_how_long_a_write_of_claims_takes() -> None:
+    channels, now = Channels(), 0.0
+    lane = Lane(LIMITS, clock=lambda: now)
+    lane.open()
+    channels.channels["email"].lane = lane
+    slots = Slots(
+        cast("Supervisor", channels),
+        uid="one",
+        namespace="team",
+        wake=lambda: None,
+        clock=lambda: now,
+    )
+    obtain(slots, 2)
+    now += 10
+    slots.used("email", 2)
+    for _ in range(20):
+        async with lane.sending():
+            pass
+    now += 2 + 2 * 10 - 0.1
+    assert lane.window == 20
+    now += 0.2
+    assert lane.window == 4
+
+
 def test_exchanged_slots_stay() -> None:
     slots, lane, _ = make()
     assert obtain(slots, 10) == 4

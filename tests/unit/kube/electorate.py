@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -142,6 +143,23 @@ class Electorate:
             return all(names.count(operation) > 1 for operation in operations)
 
         await self.until(came)
+
+    async def renewed(self) -> None:
+        """Wait for the answers to renewals of all Leases that come after now."""
+        before = self._renewals()
+
+        def came() -> bool:
+            # Another one of each has begun since.
+            return all(self._renewals()[key] >= before[key] + 2 for key in self.leases.bodies)
+
+        await self.until(came)
+
+    def _renewals(self) -> Counter[tuple[str, str]]:
+        return Counter(
+            (namespace, name)
+            for operation, namespace, name in self.leases.requests
+            if operation == "patch"
+        )
 
     async def close(self) -> None:
         """End all processes."""

@@ -89,6 +89,21 @@ def record(**fields: Any) -> LeaseRecord:
     return LeaseRecord(**{**values, **fields})
 
 
+def test_renewals_that_take_nearly_a_third_of_the_duration_keep_the_lease() -> None:
+    """The settings see to it that no request may take longer, nor the pause after it."""
+    third = DURATION / 3
+    desk = Desk()
+    held = desk.acquire()
+    for version in range(2, 12):
+        desk.clock.advance(third)
+        bid = desk.bid()
+        assert (bid.renewal, bid.epoch) == (True, 1)
+        desk.clock.advance(third - 0.01)
+        held = replace(held, resource_version=str(version))
+        desk.candidacy.won(bid, held)
+        assert desk.candidacy.epoch == 1
+
+
 class TestReading:
     def test_all_of_it(self) -> None:
         body = {

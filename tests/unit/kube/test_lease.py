@@ -109,6 +109,16 @@ class Place:
             lambda: set(operations) <= {found for found, *_ in self.leases.requests[before:]}
         )
 
+    async def renewed(self) -> None:
+        """Wait for the answer to a renewal that comes after now: another has begun since."""
+        before = self.operations.count("patch")
+        await self.until(lambda: self.operations.count("patch") >= before + 2)
+
+    @property
+    def operations(self) -> list[str]:
+        """What was asked for, in order."""
+        return [operation for operation, *_ in self.leases.requests]
+
 
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
@@ -128,9 +138,10 @@ async def test_the_first_leads_and_renews(place: Place) -> None:
     }
     for _ in range(5):
         place.now += DURATION - 1
-        await place.requested("get", "patch")
-        await place.until(lambda: elector.epoch == 1)
+        await place.renewed()
+        assert elector.epoch == 1
     assert place.spec["leaseTransitions"] == 1
+    assert set(place.operations[2:]) == {"patch"}, "the version is known: no look before"
     assert place.changes == [("a_1", 1)]
     assert elector.problem is None
 
@@ -187,7 +198,7 @@ async def test_a_leader_that_cannot_renew_ends_and_begins_a_new_epoch(place: Pla
     elector = place.start("a_1")
     await place.until(lambda: elector.epoch == 1)
     place.fail(lambda operation: UnavailableError("connection refused"))
-    await place.requested("get")
+    await place.requested("patch")
     place.now += DURATION - 1
     assert (elector.epoch, elector.problem) == (1, None), "nobody else can have it yet"
     place.now += 1
@@ -219,7 +230,27 @@ async def test_a_renewal_whose_answer_was_lost_changes_nothing(place: Place) -> 
     await place.until(lambda: elector.epoch == 1)
     place.leases.lose_next_answer = True
     await place.until(lambda: not place.leases.lose_next_answer)
-    await place.requested("get", "patch")
+    await place.renewed()
+    assert elector.epoch == 1
+    assert place.changes == [("a_1", 1)]
+
+
+async def test_a_lease_that_somebody_touched_is_read_and_renewed_at_once(place: Place) -> None:
+    """Without a pause in between: a renewal whose answer was lost has cost time already."""
+    elector = place.start("a_1", retry=1000)
+    await place.until(lambda: elector.epoch == 1)
+    place.edit(**place.spec)
+    before = len(place.operations)
+    await place.requested("get")
+    await place.until(lambda: place.operations[before:][:4] == ["patch", "get", *["patch"] * 2])
+    assert place.changes == [("a_1", 1)]
+
+
+async def test_a_deleted_lease_is_made_again_by_its_holder(place: Place) -> None:
+    elector = place.start("a_1", retry=1000)
+    await place.until(lambda: elector.epoch == 1)
+    place.leases.delete(NAMESPACE, NAME)
+    await place.until(lambda: (NAMESPACE, NAME) in place.leases.bodies)
     assert elector.epoch == 1
     assert place.changes == [("a_1", 1)]
 
