@@ -13,7 +13,8 @@ import kopf
 
 from notifications_operator import application, cli
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery import breaker, channel, evidence
+from notifications_operator.delivery.dispatch import channel
+from notifications_operator.delivery.dispatch.health import breaker, evidence
 from notifications_operator.handlers import resources, resync
 from notifications_operator.kube import transport
 from notifications_operator.processors.email import timeouts

@@ -22,15 +22,20 @@ from ..processors.registry import ProcessorRegistry
 from ..settings import Settings
 from ..telemetry import metrics
 from ..telemetry.background import BackgroundTasks, end_tasks
-from .left_alone import LeftAlone
-from .limits import RecipientLimits
-from .newer_format import delivered_is_unknown, is_over, unknown_in_status, unreadable_status
-from .openings import stored_openings
-from .planner import Planner
+from .dispatch.supervisor import Supervisor
+from .planning.limits import RecipientLimits
+from .planning.openings import stored_openings
+from .planning.planner import Planner
 from .ports import Cluster, Leadership, Recorder
-from .rejections import Rejections
-from .runner import Runner, Services
-from .supervisor import Supervisor
+from .runners.runner import Runner, Services
+from .storage.left_alone import LeftAlone
+from .storage.newer_format import (
+    delivered_is_unknown,
+    is_over,
+    unknown_in_status,
+    unreadable_status,
+)
+from .storage.rejections import Rejections
 from .ttl import Reaper
 
 logger = logging.getLogger(__name__)

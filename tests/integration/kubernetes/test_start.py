@@ -14,8 +14,8 @@ import pytest
 from notifications_operator import application as module
 from notifications_operator.application import Application
 from notifications_operator.catalog import Directory
-from notifications_operator.delivery.channel import Channel
-from notifications_operator.delivery.supervisor import Supervisor
+from notifications_operator.delivery.dispatch.channel import Channel
+from notifications_operator.delivery.dispatch.supervisor import Supervisor
 from notifications_operator.handlers import catalog, definitions, resync
 from notifications_operator.kube.client import KubernetesClient
 from notifications_operator.kube.clients import Clients

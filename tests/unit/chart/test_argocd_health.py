@@ -14,8 +14,8 @@ from notifications_operator.api.notification import (
 )
 from notifications_operator.api.processor import ProcessorReason
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery.summary import Obstacle, Progress, conditions, judge
-from notifications_operator.delivery.tally import Tally
+from notifications_operator.delivery.ledger.summary import Obstacle, Progress, conditions, judge
+from notifications_operator.delivery.ledger.tally import Tally
 from tests.support.argocd import Health, health
 from tests.unit.delivery.builders import NOW, row
 

@@ -10,7 +10,7 @@ from notifications_operator.api.notification import DeliveryState, Notification
 from notifications_operator.api.reasons import Reason
 from notifications_operator.api.resource import format_time
 from notifications_operator.catalog import Directory, Source, parse_source
-from notifications_operator.delivery.rows import Row
+from notifications_operator.delivery.ledger.rows import Row
 from notifications_operator.processors.errors import DeliveryError, Scope
 
 NOW = datetime(2030, 1, 31, 12, 0, 0, tzinfo=UTC)

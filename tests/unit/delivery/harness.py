@@ -16,8 +16,8 @@ from notifications_operator.api.slice import (
 )
 from notifications_operator.catalog import Directory
 from notifications_operator.delivery.engine import Engine
-from notifications_operator.delivery.rows import Row
-from notifications_operator.delivery.slices.codec import decode
+from notifications_operator.delivery.ledger.rows import Row
+from notifications_operator.delivery.storage.slices.codec import decode
 from notifications_operator.processors.preferences import PreferenceSource
 from notifications_operator.processors.registry import ProcessorRegistry
 from notifications_operator.settings import Settings

@@ -17,11 +17,11 @@ from notifications_operator.api.notification import (
 from notifications_operator.api.processor import NotificationProcessor
 from notifications_operator.api.references import PROCESSORS
 from notifications_operator.catalog import Directory
-from notifications_operator.delivery.ledger import Ledger
-from notifications_operator.delivery.limits import RecipientLimits
-from notifications_operator.delivery.optouts import Answer, PreferencesNeeded
-from notifications_operator.delivery.planner import Planner
-from notifications_operator.delivery.supervisor import Supervisor
+from notifications_operator.delivery.dispatch.supervisor import Supervisor
+from notifications_operator.delivery.ledger.ledger import Ledger
+from notifications_operator.delivery.planning.limits import RecipientLimits
+from notifications_operator.delivery.planning.optouts import Answer, PreferencesNeeded
+from notifications_operator.delivery.planning.planner import Planner
 from notifications_operator.processors.base import Environment
 from notifications_operator.processors.preferences import Question
 from notifications_operator.processors.registry import ProcessorRegistry

@@ -15,8 +15,8 @@ from notifications_operator.api.notification import (
     NotificationStatus,
 )
 from notifications_operator.api.references import NOTIFICATIONS, ObjectRef
-from notifications_operator.delivery.announcer import Announcer
-from notifications_operator.delivery.tally import Tally
+from notifications_operator.delivery.ledger.tally import Tally
+from notifications_operator.delivery.storage.announcer import Announcer
 from tests.unit.delivery.builders import NOW, notification, row
 from tests.unit.delivery.harness import MemoryRecorder
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery.breaker import LONGEST_REQUEST, Breaker, Slowdown
+from notifications_operator.delivery.dispatch.health.breaker import (
+    LONGEST_REQUEST,
+    Breaker,
+    Slowdown,
+)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications_operator.api.notification import NotificationSpec, Payload
-from notifications_operator.delivery import digest as module
-from notifications_operator.delivery.digest import (
+from notifications_operator.delivery.planning import digest as module
+from notifications_operator.delivery.planning.digest import (
     payload_differs,
     payload_digest,
     recipients_differ,

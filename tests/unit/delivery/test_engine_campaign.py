@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 from notifications_operator.api.errors import RejectedError
 from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery import breaker, channel, failures, rows, runner
-from notifications_operator.delivery.slices import book
+from notifications_operator.delivery.dispatch import channel
+from notifications_operator.delivery.dispatch.health import breaker
+from notifications_operator.delivery.ledger import rows
+from notifications_operator.delivery.runners import failures, runner
+from notifications_operator.delivery.storage.slices import book
 from notifications_operator.processors.errors import Outcome, Receipt, Scope
 from tests.support.cluster import Interruption, lost_answer, unavailable
 from tests.unit.delivery.builders import directory, error, users_yaml

@@ -17,7 +17,8 @@ from notifications_operator.api.errors import (
 )
 from notifications_operator.api.notification import Notification
 from notifications_operator.api.references import NOTIFICATIONS
-from notifications_operator.delivery import denials, failures
+from notifications_operator.delivery.ledger import denials
+from notifications_operator.delivery.runners import failures
 from tests.support.cluster import Interruption
 from tests.unit.delivery.builders import ADA, BOB, directory, users_yaml
 from tests.unit.delivery.harness import World, world

@@ -9,7 +9,7 @@ import pytest
 
 from notifications_operator.api.errors import ForbiddenError, RejectedError
 from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS
-from notifications_operator.delivery import failures
+from notifications_operator.delivery.runners import failures
 from tests.support.cluster import Interruption, MemoryCluster, lost_answer, unavailable
 from tests.support.definitions import installed_definitions
 from tests.unit.delivery.builders import ADA, BOB, EVE, directory, error, users_yaml

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS
-from notifications_operator.delivery import failures
+from notifications_operator.delivery.runners import failures
 from tests.unit.delivery.builders import ADA, BOB
 from tests.unit.delivery.harness import NAMESPACE, World, world
 from tests.unit.delivery.scripted import Script

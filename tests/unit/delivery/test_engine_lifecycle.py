@@ -17,7 +17,7 @@ from notifications_operator.api.errors import (
 from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.references import NOTIFICATIONS
 from notifications_operator.api.resource import format_time
-from notifications_operator.delivery import rejections
+from notifications_operator.delivery.storage import rejections
 from tests.support.cluster import Interruption
 from tests.unit.delivery.builders import ADA, BOB, CATALOG, EVE, directory, error, manifest
 from tests.unit.delivery.harness import World, world

@@ -18,8 +18,9 @@ from notifications_operator.api.errors import ForbiddenError
 from notifications_operator.api.notification import REDELIVER_ANNOTATION
 from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS, SLICES, ObjectRef
 from notifications_operator.api.resource import ObjectMeta
-from notifications_operator.delivery import left_alone, runner
-from notifications_operator.delivery.newer_format import NEWER_FORMAT
+from notifications_operator.delivery.runners import runner
+from notifications_operator.delivery.storage import left_alone
+from notifications_operator.delivery.storage.newer_format import NEWER_FORMAT
 from tests.support.cluster import Interruption, MemoryCluster, unavailable
 from tests.support.definitions import Definition, installed_definitions
 from tests.unit.delivery.builders import ADA, BOB, EVE, directory, error, users_yaml

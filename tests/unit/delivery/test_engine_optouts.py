@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from notifications_operator.delivery import deadlines
+from notifications_operator.delivery.planning import deadlines
 from notifications_operator.processors.preferences import (
     Preferences,
     PreferencesUnavailable,

@@ -13,7 +13,8 @@ from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.processor import NotificationProcessorStatus
 from notifications_operator.api.reasons import Reason
 from notifications_operator.api.references import PROCESSORS
-from notifications_operator.delivery import breaker, channel
+from notifications_operator.delivery.dispatch import channel
+from notifications_operator.delivery.dispatch.health import breaker
 from notifications_operator.processors.base import SecretKey
 from notifications_operator.processors.errors import (
     InvalidProcessorConfig,

@@ -12,7 +12,9 @@ from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.processor import NotificationProcessorStatus
 from notifications_operator.api.reasons import Reason
 from notifications_operator.api.references import NOTIFICATIONS, PROCESSORS
-from notifications_operator.delivery import breaker, channel, evidence, rows
+from notifications_operator.delivery.dispatch import channel
+from notifications_operator.delivery.dispatch.health import breaker, evidence
+from notifications_operator.delivery.ledger import rows
 from notifications_operator.processors.errors import DeliveryError, Scope
 from tests.support.cluster import Interruption
 from tests.unit.delivery.builders import ADA, BOB, CATALOG, EVE, directory, error

@@ -12,9 +12,12 @@ from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.processor import NotificationProcessorStatus
 from notifications_operator.api.reasons import Reason
 from notifications_operator.api.references import PROCESSORS
-from notifications_operator.delivery import breaker, channel, evidence, rows, runner
-from notifications_operator.delivery.lane import WINDOW_LIMIT
-from notifications_operator.delivery.slices import book
+from notifications_operator.delivery.dispatch import channel
+from notifications_operator.delivery.dispatch.health import breaker, evidence
+from notifications_operator.delivery.dispatch.lane import WINDOW_LIMIT
+from notifications_operator.delivery.ledger import rows
+from notifications_operator.delivery.runners import runner
+from notifications_operator.delivery.storage.slices import book
 from notifications_operator.processors.errors import DeliveryError, Scope
 from tests.unit.delivery.builders import directory, error, users_yaml
 from tests.unit.delivery.harness import NAMESPACE, World, world

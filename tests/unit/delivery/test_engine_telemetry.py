@@ -9,8 +9,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery import breaker, channel
-from notifications_operator.delivery.lane import Lane
+from notifications_operator.delivery.dispatch import channel
+from notifications_operator.delivery.dispatch.health import breaker
+from notifications_operator.delivery.dispatch.lane import Lane
 from notifications_operator.processors.base import Limits
 from notifications_operator.processors.errors import Scope
 from notifications_operator.telemetry.logs import JSONFormatter

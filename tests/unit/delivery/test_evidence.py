@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery import evidence
-from notifications_operator.delivery.evidence import (
+from notifications_operator.delivery.dispatch.health import evidence
+from notifications_operator.delivery.dispatch.health.evidence import (
     Acceptances,
     Delivery,
     Evidence,

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from notifications_operator.api.processor import ProcessorReason
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery.evidence import Delivery
-from notifications_operator.delivery.health import Health, Stage
-from notifications_operator.delivery.outcomes import Held
-from notifications_operator.delivery.readiness import Readiness
+from notifications_operator.delivery.dispatch.health.evidence import Delivery
+from notifications_operator.delivery.dispatch.health.health import Health, Stage
+from notifications_operator.delivery.dispatch.health.readiness import Readiness
+from notifications_operator.delivery.ledger.outcomes import Held
 from notifications_operator.processors.errors import DeliveryError, LeaseLost, Scope
 from tests.unit.delivery.builders import error, row
 

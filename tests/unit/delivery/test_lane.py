@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from notifications_operator.api.notification import Severity
-from notifications_operator.delivery.lane import WINDOW_LIMIT, WINDOW_SECONDS, Lane
-from notifications_operator.delivery.order import Applicant
+from notifications_operator.delivery.dispatch.fair_queue import Applicant
+from notifications_operator.delivery.dispatch.lane import WINDOW_LIMIT, WINDOW_SECONDS, Lane
 from notifications_operator.processors.base import Limits
 
 

@@ -12,16 +12,16 @@ from notifications_operator.api.notification import DeliveryState, NotificationS
 from notifications_operator.api.processor import OnAmbiguous, RetryPolicy
 from notifications_operator.api.reasons import Reason
 from notifications_operator.api.references import NOTIFICATIONS
-from notifications_operator.delivery.ledger import (
+from notifications_operator.delivery.ledger.ledger import (
     ANY_RECIPIENT,
     UNRESOLVED_LIMIT,
     Ledger,
     Selection,
     taking_part,
 )
-from notifications_operator.delivery.minimal import minimal_status
-from notifications_operator.delivery.rows import Policy, Row, claim, record
-from notifications_operator.delivery.summary import Obstacle
+from notifications_operator.delivery.ledger.rows import Policy, Row, claim, record
+from notifications_operator.delivery.ledger.summary import Obstacle
+from notifications_operator.delivery.storage.minimal_status import minimal_status
 from notifications_operator.processors.errors import Outcome, Receipt, Scope, Skip
 from tests.support.definitions import installed_definitions
 from tests.unit.delivery.builders import ADA, BOB, NOW, error, row, seconds

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications_operator.delivery.limits import RecipientLimits
+from notifications_operator.delivery.planning.limits import RecipientLimits
 from notifications_operator.settings import NamespaceLimitSettings
 from tests.unit.delivery.builders import NOW, seconds
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications_operator.delivery.merge_patch import is_kept, merge_patch
+from notifications_operator.delivery.storage.merge_patch import is_kept, merge_patch
 from tests.support.cluster import apply_merge_patch
 
 NAMES = st.sampled_from("abcd")

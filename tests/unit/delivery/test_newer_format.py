@@ -18,15 +18,15 @@ from notifications_operator.api.notification import (
 )
 from notifications_operator.api.processor import NotificationProcessor
 from notifications_operator.api.resource import ObjectMeta
-from notifications_operator.delivery.newer_format import (
+from notifications_operator.delivery.ledger.rows import open_row
+from notifications_operator.delivery.storage.newer_format import (
     is_over,
     left_alone_conditions,
     repaired_conditions,
     unknown_in_status,
     unreadable_status,
 )
-from notifications_operator.delivery.rows import open_row
-from notifications_operator.delivery.slices.codec import encode, unreadable_slice
+from notifications_operator.delivery.storage.slices.codec import encode, unreadable_slice
 from tests.unit.delivery.builders import ADA, BOB, NOW
 
 LATER = datetime(2031, 1, 1, tzinfo=UTC)

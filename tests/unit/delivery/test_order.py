@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications_operator.api.notification import Severity
-from notifications_operator.delivery.order import AGING_SECONDS, Applicant, FairQueue
+from notifications_operator.delivery.dispatch.fair_queue import AGING_SECONDS, Applicant, FairQueue
 
 _uids = count()
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications_operator.delivery.pauses import LONGEST_SLEEP, SHORTEST_SLEEP, pause
+from notifications_operator.delivery.wakeup import LONGEST_SLEEP, SHORTEST_SLEEP, pause
 from tests.unit.delivery.builders import NOW, seconds
 
 

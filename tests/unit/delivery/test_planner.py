@@ -6,7 +6,7 @@ import pytest
 
 from notifications_operator.api.conditions import ConditionType, find_condition
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery.deadlines import LONGEST_WAIT
+from notifications_operator.delivery.ledger.ledger import LONGEST_WAIT
 from notifications_operator.processors.errors import InvalidProcessorConfig, Skip
 from tests.unit.delivery.builders import (
     ADA,

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from notifications_operator.api.notification import REQUESTED_ANNOTATION
-from notifications_operator.delivery.ledger import Ledger
+from notifications_operator.delivery.ledger.ledger import Ledger
 from tests.unit.delivery.builders import NOW, notification
 from tests.unit.delivery.planning import desk
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from notifications_operator.delivery import planner
+from notifications_operator.delivery.planning import planner
 from notifications_operator.processors.errors import InvalidProcessorConfig
 from tests.unit.delivery.builders import (
     ADA,

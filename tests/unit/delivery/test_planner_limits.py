@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from notifications_operator.api.notification import REDELIVER_ANNOTATION
-from notifications_operator.delivery.limits import RecipientLimits
-from notifications_operator.delivery.openings import stored_openings
+from notifications_operator.delivery.planning.limits import RecipientLimits
+from notifications_operator.delivery.planning.openings import stored_openings
 from notifications_operator.settings import NamespaceLimitSettings
 from tests.unit.delivery.builders import ADA, BOB, EVE, NOW, directory, seconds, users_yaml
 from tests.unit.delivery.planning import Desk, desk

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from notifications_operator.api.conditions import ConditionType, find_condition
 from notifications_operator.api.notification import DeliveryState
-from notifications_operator.delivery.ledger import Ledger
+from notifications_operator.delivery.ledger.ledger import Ledger
 from notifications_operator.processors.preferences import Preferences
 from tests.unit.delivery.builders import CATALOG, directory, seconds, users_yaml
 from tests.unit.delivery.planning import Desk, desk

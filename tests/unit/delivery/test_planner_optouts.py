@@ -7,8 +7,8 @@ import pytest
 from notifications_operator.api.conditions import ConditionType, find_condition
 from notifications_operator.api.reasons import Reason
 from notifications_operator.catalog import Directory
-from notifications_operator.delivery.deadlines import LONGEST_WAIT
-from notifications_operator.delivery.optouts import Unavailable
+from notifications_operator.delivery.ledger.ledger import LONGEST_WAIT
+from notifications_operator.delivery.planning.optouts import Unavailable
 from notifications_operator.processors.errors import Skip
 from notifications_operator.processors.preferences import Preferences, Question
 from tests.unit.delivery.builders import ADA, BOB, CATALOG, EVE, directory, seconds, users_yaml

@@ -11,9 +11,8 @@ import pytest
 from notifications_operator.api.conditions import ConditionType, find_condition
 from notifications_operator.api.reasons import Reason
 from notifications_operator.catalog import Directory
-from notifications_operator.delivery import deadlines, planner
-from notifications_operator.delivery.deadlines import LONGEST_WAIT
-from notifications_operator.delivery.ledger import UNSENT, Ledger
+from notifications_operator.delivery.ledger.ledger import LONGEST_WAIT, UNSENT, Ledger
+from notifications_operator.delivery.planning import deadlines, planner
 from notifications_operator.processors.errors import Scope
 from tests.unit.delivery.builders import (
     ADA,

@@ -6,14 +6,14 @@ import pytest
 
 from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery.ledger import Ledger, Selection
-from notifications_operator.delivery.refused_messages import (
+from notifications_operator.delivery.ledger.ledger import Ledger, Selection
+from notifications_operator.delivery.ledger.refused_messages import (
     RefusedMessages,
     end_refused,
     forget_refused,
 )
-from notifications_operator.delivery.summary import summarize_processor
-from notifications_operator.delivery.tally import Tally
+from notifications_operator.delivery.ledger.summary import summarize_processor
+from notifications_operator.delivery.ledger.tally import Tally
 from notifications_operator.processors.base import OutboundNotification
 from notifications_operator.processors.errors import DeliveryError, Outcome, Receipt, Scope
 from tests.unit.delivery.builders import ADA, BOB, EVE, NOW, error, notification, row

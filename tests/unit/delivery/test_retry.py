@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from notifications_operator.api.processor import RetryPolicy
-from notifications_operator.delivery.retry import back_off, exhausted, retry_delay
+from notifications_operator.delivery.ledger.retry import back_off, exhausted, retry_delay
 from tests.unit.delivery.builders import NOW, seconds
 
 DELAYS = st.timedeltas(min_value=timedelta(milliseconds=100), max_value=timedelta(days=16_000))

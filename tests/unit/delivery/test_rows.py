@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from notifications_operator.api.notification import Delivery, DeliveryState
 from notifications_operator.api.processor import OnAmbiguous, RetryPolicy
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery.outcomes import Held, NotTried, charged
-from notifications_operator.delivery.rows import (
+from notifications_operator.delivery.ledger.outcomes import Held, NotTried, charged
+from notifications_operator.delivery.ledger.rows import (
     MESSAGE_LIMIT,
     Policy,
     Row,

@@ -12,7 +12,7 @@ import pytest
 from notifications_operator.api.errors import UnavailableError
 from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.references import NOTIFICATIONS, ObjectRef
-from notifications_operator.delivery.slices.book import Book
+from notifications_operator.delivery.storage.slices.book import Book
 from tests.support.cluster import Body, MemoryCluster
 from tests.unit.delivery.builders import notification, row
 

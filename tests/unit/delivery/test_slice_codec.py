@@ -12,8 +12,8 @@ from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.reasons import Reason
 from notifications_operator.api.references import SLICES
 from notifications_operator.api.slice import NotificationDeliverySlice
-from notifications_operator.delivery.rows import Row, claim
-from notifications_operator.delivery.slices.codec import decode, encode
+from notifications_operator.delivery.ledger.rows import Row, claim
+from notifications_operator.delivery.storage.slices.codec import decode, encode
 from tests.support.definitions import installed_definitions
 from tests.unit.delivery.builders import NOW, row
 

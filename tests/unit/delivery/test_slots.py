@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any, cast
 
 from notifications_operator.api.notification import Severity
-from notifications_operator.delivery.lane import Lane
-from notifications_operator.delivery.slots import Slots
-from notifications_operator.delivery.supervisor import Supervisor
+from notifications_operator.delivery.dispatch.lane import Lane
+from notifications_operator.delivery.dispatch.supervisor import Supervisor
+from notifications_operator.delivery.runners.slots import Slots
 from notifications_operator.processors.base import Limits
 
 LIMITS = Limits(concurrency=4, starts=0, interval=timedelta())

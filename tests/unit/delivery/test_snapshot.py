@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery.changes import Change
-from notifications_operator.delivery.ledger import ANY_RECIPIENT, Ledger, Selection
-from notifications_operator.delivery.rows import Row
-from notifications_operator.delivery.snapshot import (
+from notifications_operator.delivery.ledger.ledger import ANY_RECIPIENT, Ledger, Selection
+from notifications_operator.delivery.ledger.rows import Row
+from notifications_operator.delivery.planning.changes import Change
+from notifications_operator.delivery.planning.merge import (
     Wanted,
     late_processors,
     merge,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from notifications_operator.api.conditions import Condition, ConditionType
 from notifications_operator.api.notification import DeliveryState, NotificationState
 from notifications_operator.api.reasons import Reason
-from notifications_operator.delivery.rows import Row
-from notifications_operator.delivery.summary import (
+from notifications_operator.delivery.ledger.rows import Row
+from notifications_operator.delivery.ledger.summary import (
     Obstacle,
     Progress,
     Verdict,
@@ -22,7 +22,7 @@ from notifications_operator.delivery.summary import (
     judge,
     summarize_processor,
 )
-from notifications_operator.delivery.tally import Tally
+from notifications_operator.delivery.ledger.tally import Tally
 from tests.unit.delivery.builders import NOW, row, seconds
 
 S = DeliveryState

@@ -11,8 +11,8 @@ from notifications_operator.api.errors import RejectedError
 from notifications_operator.api.processor import NotificationProcessor, OnAmbiguous
 from notifications_operator.api.references import PROCESSORS
 from notifications_operator.api.resource import format_time
-from notifications_operator.delivery import supervisor as supervisor_module
-from notifications_operator.delivery.channel import DEFAULT_POLICY
+from notifications_operator.delivery.dispatch import supervisor as supervisor_module
+from notifications_operator.delivery.dispatch.channel import DEFAULT_POLICY
 from tests.support.cluster import Interruption, lost_answer, unavailable
 from tests.unit.delivery.harness import NAMESPACE, Event, World, world
 from tests.unit.delivery.scripted import Script

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications_operator.delivery import suspects as module
-from notifications_operator.delivery.evidence import Acceptances
-from notifications_operator.delivery.suspects import Suspects, Suspicion
+from notifications_operator.delivery.dispatch.health import suspects as module
+from notifications_operator.delivery.dispatch.health.evidence import Acceptances
+from notifications_operator.delivery.dispatch.health.suspects import Suspects, Suspicion
 
 ONE = ("n1", "a")
 TWO = ("n1", "b")

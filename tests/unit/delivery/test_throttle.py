@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications_operator.delivery.throttle import Throttle
+from notifications_operator.delivery.dispatch.throttle import Throttle
 from notifications_operator.processors.base import Limits
 
 

@@ -14,7 +14,8 @@ from notifications_operator.api.notification import Notification
 from notifications_operator.api.references import NOTIFICATIONS, ObjectRef
 from notifications_operator.api.resource import format_time
 from notifications_operator.delivery import ttl
-from notifications_operator.delivery.ttl import Reaper, tracker, ttl_note
+from notifications_operator.delivery.storage.trackers import tracker, ttl_note
+from notifications_operator.delivery.ttl import Reaper
 from tests.support.cluster import MemoryCluster, unavailable
 from tests.unit.delivery.builders import manifest, notification
 

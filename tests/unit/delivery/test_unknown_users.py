@@ -13,11 +13,11 @@ from notifications_operator.api.notification import DeliveryState
 from notifications_operator.api.reasons import Reason
 from notifications_operator.api.slice import SliceRows
 from notifications_operator.catalog import EntityRef
-from notifications_operator.delivery.channel import DEFAULT_POLICY
-from notifications_operator.delivery.ledger import Ledger, is_ready
-from notifications_operator.delivery.rows import awaits_user, claim, record
-from notifications_operator.delivery.slices.codec import decode, encode
-from notifications_operator.delivery.unknown import Outlet, settle_unknown_users
+from notifications_operator.delivery.dispatch.channel import DEFAULT_POLICY
+from notifications_operator.delivery.ledger.ledger import Ledger, is_ready
+from notifications_operator.delivery.ledger.rows import awaits_user, claim, record
+from notifications_operator.delivery.planning.unknown import Outlet, settle_unknown_users
+from notifications_operator.delivery.storage.slices.codec import decode, encode
 from tests.unit.delivery.builders import (
     ADA,
     BOB,

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from notifications_operator.api.notification import Notification, NotificationState
-from notifications_operator.delivery.ttl import ttl_note
+from notifications_operator.delivery.storage.trackers import ttl_note
 from tests.support.argocd import script
 
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,1 @@
+"""NotificationProcessors at work: which send, how fast, and whose turn it is."""

@@ -1,0 +1,1 @@
+"""What is known of the deliveries of one Notification, and the pure rules of how it changes."""

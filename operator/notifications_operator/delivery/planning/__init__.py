@@ -1,0 +1,1 @@
+"""Whom a Notification reaches, through which processors, and until when."""

@@ -1,0 +1,1 @@
+"""One Notification at work: claims, sends, records."""
