@@ -70,7 +70,7 @@ class Deadlines:
     def _end_overdue(self, notification: Notification, ledger: Ledger, now: datetime) -> None:
         expires = notification.spec.expires_at
         unsent = ledger.in_state(*UNSENT)
-        # Looked up once for each processor: a slice has a thousand rows.
+        # Looked up once for each processor: there may be thousands of rows.
         channels = {name: self._supervisor.get(name) for name in {row.processor for row in unsent}}
         too_old = {name: now - _max_age(channel) for name, channel in channels.items()}
         for row in unsent:
