@@ -82,5 +82,5 @@ Rooms
     One Notification at work.
 
 `engine` hands over what is seen in the cluster to runners, `ttl` deletes what is over, `ports` says
-what the engine needs of the cluster, and `wakeup` for how long something may be left alone.
+what the engine needs of the cluster, and `wakeup` says for how long something may be left alone.
 """

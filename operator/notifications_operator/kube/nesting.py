@@ -16,7 +16,7 @@ NESTING_LIMIT = 100
 """Levels of nesting that are kept; a deeper object or array becomes ``null``.
 
 It is far above what any field of a known schema needs, in a list of objects too, so that whoever
-bounds a field's own depth (``delivery.metadata.METADATA_DEPTH``,
+bounds a field's own depth (``delivery.planning.metadata.METADATA_DEPTH``,
 ``api.processor.CONFIG_DEPTH``) still sees that it is exceeded.
 """
 

@@ -1,6 +1,6 @@
 """The ledger of one Notification: its rows and marks, and how its status says them.
 
-The rows are in the status while they are few, else in slices (`delivery.slices`).
+The rows are in the status while they are few, else in slices (`delivery.storage.slices`).
 """
 
 from __future__ import annotations
