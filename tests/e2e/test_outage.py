@@ -57,8 +57,9 @@ async def test_the_api_server_is_away_at_start(
     environment = installation.prepare()
     await asyncio.to_thread(installation.cluster.stop_apiserver)
     installation.launch(environment)
-    while "waiting for the API server" not in installation.tail():
-        await asyncio.sleep(0.1)
+    async with asyncio.timeout(60):
+        while "waiting for api-server" not in installation.tail():
+            await asyncio.sleep(0.1)
     assert installation.probe("livez") == 200
     assert installation.probe("readyz") == 503
     await asyncio.to_thread(installation.cluster.start_apiserver)
