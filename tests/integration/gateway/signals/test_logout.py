@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -110,7 +110,8 @@ async def begin_session(gateway: RunningGateway, directory: Path, session_id: st
     await wait_ready(gateway)
     moment = datetime.now(UTC).replace(tzinfo=None).isoformat(" ")
     digest = sha256(session_id.encode()).hexdigest()
-    execute(directory, "INSERT INTO session VALUES (?, ?, ?, ?)", digest, ADA, moment, moment)
+    insert = "INSERT INTO session VALUES (?, ?, ?, ?)"
+    await execute(directory, insert, digest, ADA, moment, moment)
 
 
 async def wait_ready(gateway: RunningGateway) -> None:
@@ -119,10 +120,18 @@ async def wait_ready(gateway: RunningGateway) -> None:
         await asyncio.sleep(0.01)
 
 
-def execute(directory: Path, statement: str, *values: str) -> None:
-    with sqlite3.connect(directory / "inbox.db", timeout=60) as connection:
-        connection.execute(statement, values)
-    connection.close()
+async def execute(directory: Path, statement: str, *values: str) -> None:
+    """Change the database as another process does.
+
+    In a thread: the gateway runs in this one, and must be able to end what it has begun.
+    """
+
+    def change() -> None:
+        with closing(sqlite3.connect(directory / "inbox.db", timeout=60)) as connection:
+            connection.execute(statement, values)
+            connection.commit()
+
+    await asyncio.to_thread(change)
 
 
 async def open_socket(gateway: RunningGateway, session_id: str) -> ClientConnection:
@@ -155,5 +164,5 @@ async def test_sessions_that_end_by_hand_are_found(tmp_path: Path) -> None:
     async with whole_gateway(tmp_path, session_interval=0.05) as gateway:
         await begin_session(gateway, tmp_path, "of-ada")
         client = await open_socket(gateway, "of-ada")
-        execute(tmp_path, "DELETE FROM session")
+        await execute(tmp_path, "DELETE FROM session")
         assert await closed(client) == 4401
